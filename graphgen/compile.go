@@ -1,0 +1,165 @@
+package graphgen
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Target says which operators a compiled graph may use.
+type Target string
+
+// The targets. Fused, with kernels of march's own, is to come: its place is a Lower rule
+// that emits the kernel.
+const (
+	// Portable graphs hold only ai.onnx operators and load in every conforming runtime.
+	Portable Target = "portable"
+	// ORT graphs may use com.microsoft operators that stock ONNX Runtime has on CPU and CUDA.
+	ORT Target = "ort"
+)
+
+// Targets lists the targets that Compile knows.
+func Targets() []Target { return []Target{Portable, ORT} }
+
+// ParseTarget reads a target's name.
+func ParseTarget(s string) (Target, error) {
+	if slices.Contains(Targets(), Target(s)) {
+		return Target(s), nil
+	}
+	return "", fmt.Errorf("target %q is not one of %v", s, Targets())
+}
+
+func (t Target) contrib() bool { return t == ORT }
+
+// Program is a graph compiled for a target: only operators that the target has.
+type Program struct {
+	Graph  *Graph
+	Target Target
+}
+
+// Compile decomposes the graph's operators for a target, rewrites what is cheaper
+// another way, drops what no output needs, and verifies the result of each pass.
+func (g *Graph) Compile(t Target) (*Program, error) {
+	var out *Graph
+	err := Build(func() error {
+		if err := g.Verify(); err != nil {
+			return err
+		}
+		for _, pass := range []func(*Graph) *Graph{
+			func(g *Graph) *Graph { return lower(g, t) },
+			func(g *Graph) *Graph { return prune(rewrite(prune(g))) },
+		} {
+			g = pass(g)
+			if err := g.Verify(); err != nil {
+				return err
+			}
+		}
+		out = g
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range out.nodes {
+		if n.Op.Lower != nil || n.Op.Domain != "" && !t.contrib() {
+			return nil, fmt.Errorf("%s: operator %s is not one of target %s", n, n.Op.Name, t)
+		}
+	}
+	return &Program{out, t}, nil
+}
+
+// copier rebuilds a graph node by node.
+type copier struct {
+	dst *Graph
+	of  map[*Tensor]*Tensor
+}
+
+func newCopier(src *Graph) *copier {
+	c := &copier{New(), map[*Tensor]*Tensor{}}
+	c.dst.symbols = slices.Clone(src.symbols)
+	for _, in := range src.inputs {
+		c.of[in] = c.dst.Input(in.name, in.DType(), in.Shape()...)
+	}
+	return c
+}
+
+func (c *copier) tensor(t *Tensor) *Tensor {
+	if t == nil {
+		return nil
+	}
+	if t.value != nil {
+		return c.dst.constant(t.typ, t.value)
+	}
+	return c.of[t]
+}
+
+// node adds a node to the copy, made by f from the copied inputs, under the same place.
+func (c *copier) node(n *Node, f func(in []*Tensor) []*Tensor) {
+	in := make([]*Tensor, len(n.In))
+	for i, t := range n.In {
+		in[i] = c.tensor(t)
+	}
+	saved := c.dst.scope
+	c.dst.scope = nil
+	if n.Scope != "" {
+		c.dst.scope = []string{n.Scope}
+	}
+	for i, o := range f(in) {
+		if !o.Shape().Equal(n.Out[i].Shape()) || o.DType() != n.Out[i].DType() {
+			c.dst.fail("%s: output %d became %s, wanted %s", n.Op.Name, i, o, n.Out[i])
+		}
+		c.of[n.Out[i]] = o
+	}
+	c.dst.scope = saved
+}
+
+func (c *copier) finish(src *Graph) *Graph {
+	for _, o := range src.outputs {
+		c.dst.Output(o.Name, c.tensor(o.Tensor))
+	}
+	return c.dst
+}
+
+// lower replaces operators by their decompositions until none is left to decompose.
+func lower(src *Graph, t Target) *Graph {
+	for slices.ContainsFunc(src.nodes, func(n *Node) bool { return n.Op.Lower != nil }) {
+		c := newCopier(src)
+		for _, n := range src.nodes {
+			c.node(n, func(in []*Tensor) []*Tensor {
+				if n.Op.Lower == nil {
+					return c.dst.apply(n.Op.Name, n.Attrs, in...)
+				}
+				m := *n
+				m.In = in
+				return n.Op.Lower(c.dst, &m, t)
+			})
+		}
+		src = c.finish(src)
+	}
+	return src
+}
+
+// prune drops nodes that no output needs.
+func prune(src *Graph) *Graph {
+	live := map[*Node]bool{}
+	for _, o := range src.outputs {
+		if o.Tensor.node != nil {
+			live[o.Tensor.node] = true
+		}
+	}
+	for i := len(src.nodes) - 1; i >= 0; i-- {
+		if n := src.nodes[i]; live[n] {
+			for _, t := range n.In {
+				if t != nil && t.node != nil {
+					live[t.node] = true
+				}
+			}
+		}
+	}
+	c := newCopier(src)
+	for _, n := range src.nodes {
+		if live[n] {
+			c.node(n, func(in []*Tensor) []*Tensor { return c.dst.apply(n.Op.Name, n.Attrs, in...) })
+		}
+	}
+	return c.finish(src)
+}

@@ -1,0 +1,186 @@
+package graphgen
+
+import "slices"
+
+// Attention describes scaled dot-product attention of several heads (Vaswani et al.,
+// 2017): softmax(scale·q·kᵀ + bias + mask)·v, head by head.
+//
+// B is the batch, Sq and Sk the lengths of queries and keys, H the heads. Rows of q, k
+// and v are tokens, so that projections are plain matrix products: q [B·Sq, H·dk],
+// k [B·Sk, Hkv·dk], v [B·Sk, Hkv·dv]; the result is [B·Sq, H·dv].
+type Attention struct {
+	Batch, Queries, Keys int
+	Heads                int
+	KVHeads              int     // heads of keys and values, each shared by Heads/KVHeads queries' heads; 0: Heads
+	Scale                float64 // of the logits; 0: 1
+	Causal               bool    // position i sees j ≤ i
+	Window               int     // position i sees j > i − Window only; 0: no bound
+}
+
+// Apply adds the operator. bias [H or 1, Sq, Sk] is added to the logits and lengths
+// int64 [B] hides keys from that position on; both may be nil.
+func (a Attention) Apply(q, k, v, bias, lengths *Tensor) *Tensor {
+	if a.KVHeads == 0 {
+		a.KVHeads = a.Heads
+	}
+	if a.Scale == 0 {
+		a.Scale = 1
+	}
+	if a.Heads <= 0 || a.Heads%a.KVHeads != 0 || q.Dim(1)%a.Heads != 0 || k.Dim(1)%a.KVHeads != 0 || v.Dim(1)%a.KVHeads != 0 {
+		q.g.fail("Attention: %d heads and %d key/value heads do not divide q %s, k %s, v %s", a.Heads, a.KVHeads, q, k, v)
+	}
+	return one("Attention", Attrs{"_attention": a}, q, k, v, bias, lengths)
+}
+
+func (n *Node) attention() Attention { return n.Attrs["_attention"].(Attention) }
+
+var _ = register(&Op{
+	Name: "Attention", Domain: "march", // inputs q, k, v, bias or nil, lengths or nil
+	Infer: func(g *Graph, n *Node) []Type {
+		a, q, k, v := n.attention(), n.In[0], n.In[1], n.In[2]
+		g.same("Attention", q, k, v)
+		if q.Dim(0) != g.Product(a.Batch, a.Queries) || k.Dim(0) != g.Product(a.Batch, a.Keys) || v.Dim(0) != k.Dim(0) ||
+			q.Dim(1)/a.Heads != k.Dim(1)/a.KVHeads {
+			g.fail("Attention: q %s, k %s and v %s do not fit", q, k, v)
+		}
+		return []Type{{q.DType(), Shape{q.Dim(0), v.Dim(1) / a.KVHeads * a.Heads}}}
+	},
+	Lower: func(g *Graph, n *Node, t Target) []*Tensor {
+		a := n.attention()
+		p := a.probabilities(g, n.In, t)
+		return []*Tensor{a.merge(t.product(p, a.split(n.In[2], a.Keys, a.KVHeads), false, false, 1), a.Queries)}
+	},
+	Grad: func(g *Graph, n *Node, dy []*Tensor) []*Tensor {
+		d := g.apply("AttentionGrad", n.Attrs, append(slices.Clone(n.In), dy[0])...)
+		if n.In[3] == nil {
+			return []*Tensor{d[0], d[1], d[2], nil, nil}
+		}
+		return []*Tensor{d[0], d[1], d[2], d[3], nil}
+	},
+})
+
+var _ = register(&Op{
+	Name: "AttentionGrad", Domain: "march", NoGrad: secondOrder, // inputs those of Attention, dy
+	Infer: func(_ *Graph, n *Node) []Type {
+		types := []Type{n.In[0].typ, n.In[1].typ, n.In[2].typ}
+		if n.In[3] != nil {
+			types = append(types, n.In[3].typ)
+		}
+		return types
+	},
+	Lower: func(g *Graph, n *Node, t Target) []*Tensor {
+		a, q, k, v, dy := n.attention(), n.In[0], n.In[1], n.In[2], n.In[5]
+		p := a.probabilities(g, n.In, t)
+		qh, kh, vh := a.split(q, a.Queries, a.Heads), a.split(k, a.Keys, a.KVHeads), a.split(v, a.Keys, a.KVHeads)
+		dyh := a.split(dy, a.Queries, a.Heads)
+		dp := t.product(dyh, vh, false, true, 1)
+		// The softmax gradient's row sums Σ p·dp equal Σ y·dy (Dao et al., FlashAttention,
+		// 2022), taken over dv instead of Sk entries and without an array as large as p.
+		y := a.merge(t.product(p, vh, false, false, 1), a.Queries)
+		sums := ReduceSum(a.heads(Mul(y, dy), a.Queries, a.Heads), true, -1)
+		ds := Mul(p, Sub(dp, Transpose(sums, a.headsFirst()...)))
+		dq := a.merge(t.product(ds, kh, false, false, a.Scale), a.Queries)
+		dk := a.mergeKV(t.product(ds, qh, true, false, a.Scale))
+		dv := a.mergeKV(t.product(p, dyh, true, false, 1))
+		out := []*Tensor{dq, dk, dv}
+		if bias := n.In[3]; bias != nil {
+			d := ReduceSum(ds, false, 0)
+			out = append(out, sumTo(Reshape(d, a.Heads, a.Queries, a.Keys), bias.Shape()))
+		}
+		return out
+	},
+})
+
+// groups is how many queries' heads share a key/value head.
+func (a Attention) groups() int { return a.Heads / a.KVHeads }
+
+// heads splits rows into heads: [B·S, h·d] → [B, S, h, d], or [B, S, KVHeads, h/KVHeads, d]
+// where heads are grouped.
+func (a Attention) heads(x *Tensor, length, h int) *Tensor {
+	if a.groups() == 1 {
+		return Reshape(x, a.Batch, length, h, x.Dim(1)/h)
+	}
+	return Reshape(x, a.Batch, length, a.KVHeads, h/a.KVHeads, x.Dim(1)/h)
+}
+
+// headsFirst is the permutation between [B,S,heads…,d] and [B,heads…,S,d].
+func (a Attention) headsFirst() []int {
+	if a.groups() == 1 {
+		return []int{0, 2, 1, 3}
+	}
+	return []int{0, 2, 3, 1, 4}
+}
+
+// split is heads with the positions behind the heads: [B, heads…, S, d].
+func (a Attention) split(x *Tensor, length, h int) *Tensor {
+	return Transpose(a.heads(x, length, h), a.headsFirst()...)
+}
+
+// merge is the inverse of split for queries: [B, heads…, S, d] → [B·S, H·d].
+func (a Attention) merge(x *Tensor, length int) *Tensor {
+	perm := []int{0, 2, 1, 3}
+	if a.groups() > 1 {
+		perm = []int{0, 3, 1, 2, 4}
+	}
+	return Reshape(Transpose(x, perm...), x.g.Product(a.Batch, length), a.Heads*x.Dim(-1))
+}
+
+// mergeKV is merge for keys and values: the queries' heads that share one add up.
+func (a Attention) mergeKV(x *Tensor) *Tensor {
+	if a.groups() > 1 {
+		x = ReduceSum(x, false, 2)
+	}
+	return Reshape(Transpose(x, 0, 2, 1, 3), x.g.Product(a.Batch, a.Keys), a.KVHeads*x.Dim(-1))
+}
+
+// probabilities is softmax(scale·q·kᵀ + bias + mask), [B, heads…, Sq, Sk].
+func (a Attention) probabilities(g *Graph, in []*Tensor, t Target) *Tensor {
+	q, k, bias, lengths := in[0], in[1], in[3], in[4]
+	s := t.product(a.split(q, a.Queries, a.Heads), a.split(k, a.Keys, a.KVHeads), false, true, a.Scale)
+	if bias != nil {
+		if a.groups() > 1 && bias.Dim(0) > 1 {
+			bias = Reshape(bias, a.KVHeads, a.groups(), a.Queries, a.Keys)
+		}
+		s = Add(s, bias)
+	}
+	if mask := a.positionMask(g, s.DType()); mask != nil {
+		s = Add(s, mask)
+	}
+	if lengths != nil {
+		shape := slices.Repeat(Shape{1}, s.Rank())
+		shape[0], shape[len(shape)-1] = a.Batch, a.Keys
+		seen := Less(g.Iota(a.Keys), Unsqueeze(lengths, 1)) // [B,Sk]
+		s = Add(s, Reshape(penalty(seen, s.DType()), shape...))
+	}
+	return Softmax(s)
+}
+
+// positionMask is 0 where a query may see a key by its position and hidden elsewhere,
+// [Sq,Sk]; nil where it may see all. All layers with the same rule share one.
+func (a Attention) positionMask(g *Graph, d DType) *Tensor {
+	if !a.Causal && a.Window == 0 {
+		return nil
+	}
+	i, j := Reshape(g.Iota(a.Queries), a.Queries, 1), g.Iota(a.Keys)
+	var seen *Tensor
+	if a.Causal {
+		seen = LessOrEqual(j, i)
+	}
+	if a.Window > 0 {
+		near := Greater(j, Sub(i, g.Scalar(Int64, float64(a.Window))))
+		if seen == nil {
+			seen = near
+		} else {
+			seen = And(seen, near)
+		}
+	}
+	return penalty(seen, d)
+}
+
+// hidden is added to the logits of keys that a query must not see: far below any logit,
+// and finite, so that a row without any visible key stays a number.
+const hidden = -1e30
+
+func penalty(seen *Tensor, d DType) *Tensor {
+	return Where(seen, seen.g.Scalar(d, 0), seen.g.Scalar(d, hidden))
+}

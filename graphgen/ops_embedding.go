@@ -1,0 +1,44 @@
+package graphgen
+
+import "slices"
+
+var _ = register(&Op{
+	Name: "Embedding", Domain: "march", // inputs table [V,D], ids int64 [...]
+	Infer: func(g *Graph, n *Node) []Type {
+		table, ids := n.In[0], n.In[1]
+		g.wantRank("Embedding", table, 2)
+		if ids.DType() != Int64 {
+			g.fail("Embedding: ids are %s, wanted int64", ids)
+		}
+		return []Type{{table.DType(), append(slices.Clone(ids.Shape()), table.Dim(1))}}
+	},
+	Lower: func(_ *Graph, n *Node, _ Target) []*Tensor {
+		return []*Tensor{one("Gather", Attrs{"axis": 0}, n.In[0], n.In[1])}
+	},
+	Grad: func(_ *Graph, n *Node, dy []*Tensor) []*Tensor {
+		return []*Tensor{one("EmbeddingGrad", Attrs{"_rows": n.In[0].Dim(0)}, n.In[1], dy[0]), nil}
+	},
+})
+
+var _ = register(&Op{
+	Name: "EmbeddingGrad", Domain: "march", NoGrad: secondOrder, // inputs ids [...], dy [...,D]
+	Infer: func(_ *Graph, n *Node) []Type {
+		return []Type{{n.In[1].DType(), Shape{n.Attrs.int("_rows"), n.In[1].Dim(-1)}}}
+	},
+	Lower: func(g *Graph, n *Node, _ Target) []*Tensor {
+		ids, dy := n.In[0], n.In[1]
+		rows, d := ids.Shape().Elements(), dy.Dim(-1)
+		dy = Reshape(dy, rows, d)
+		index := Expand(Reshape(ids, rows, 1), rows, d)
+		zeros := g.Fill(dy.DType(), 0, n.Attrs.int("_rows"), d)
+		return []*Tensor{scatterAdd(zeros, index, dy, 0)}
+	},
+})
+
+// scatterAdd adds updates to data at indices along an axis.
+func scatterAdd(data, indices, updates *Tensor, axis int) *Tensor {
+	return one("ScatterElements", Attrs{"axis": axis, "reduction": "add"}, data, indices, updates)
+}
+
+// Embedding looks up rows of table [V,D]: ids [...] give [...,D].
+func Embedding(table, ids *Tensor) *Tensor { return one("Embedding", nil, table, ids) }

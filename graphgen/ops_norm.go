@@ -1,0 +1,106 @@
+package graphgen
+
+import "slices"
+
+// Layer normalisation (Ba et al., 2016) and root-mean-square normalisation (Zhang and
+// Sennrich, 2019), over the last dimension of x [N,D].
+
+var _ = register(&Op{
+	Name:   "LayerNormalization", // ai.onnx 17: inputs x, weight, bias; outputs y, mean, 1/std
+	NoGrad: "LayerNorm is the operator with a gradient",
+	Infer: func(_ *Graph, n *Node) []Type {
+		stat := slices.Clone(n.In[0].Shape())
+		stat[len(stat)-1] = 1
+		d := n.In[0].DType()
+		return []Type{n.In[0].typ, {d, stat}, {d, stat}}
+	},
+})
+
+func layerNormalization(x, w, b *Tensor, eps float64) (y, mean, inv *Tensor) {
+	out := x.g.apply("LayerNormalization", Attrs{"axis": -1, "epsilon": eps}, x, w, b)
+	return out[0], out[1], out[2]
+}
+
+func normType(g *Graph, n *Node) []Type {
+	x := n.In[0]
+	for _, p := range n.In[1:] {
+		if p.Rank() != 1 || p.Dim(0) != x.Dim(-1) {
+			g.fail("%s: the parameter %s does not fit %s", n.Op.Name, p, x)
+		}
+	}
+	return []Type{x.typ}
+}
+
+// normGradType: inputs x, weight, dy [, bias]; outputs dx, dweight [, dbias].
+func normGradType(outputs int) func(g *Graph, n *Node) []Type {
+	return func(_ *Graph, n *Node) []Type {
+		return append([]Type{n.In[0].typ}, slices.Repeat([]Type{n.In[1].typ}, outputs-1)...)
+	}
+}
+
+var _ = register(&Op{
+	Name: "LayerNorm", Domain: "march", Infer: normType, // inputs x, weight, bias
+	Lower: func(_ *Graph, n *Node, _ Target) []*Tensor {
+		y, _, _ := layerNormalization(n.In[0], n.In[1], n.In[2], n.Attrs.num("eps"))
+		return []*Tensor{y}
+	},
+	Grad: func(g *Graph, n *Node, dy []*Tensor) []*Tensor {
+		return g.apply("LayerNormGrad", n.Attrs, n.In[0], n.In[1], n.In[2], dy[0])
+	},
+})
+
+var _ = register(&Op{
+	Name: "LayerNormGrad", Domain: "march", NoGrad: secondOrder, // inputs x, weight, bias, dy
+	Infer: normGradType(3),
+	Lower: func(_ *Graph, n *Node, _ Target) []*Tensor {
+		x, w, b, dy := n.In[0], n.In[1], n.In[2], n.In[3]
+		_, mean, inv := layerNormalization(x, w, b, n.Attrs.num("eps"))
+		xhat := Mul(Sub(x, mean), inv)
+		dyx := Mul(dy, xhat)
+		// The row means of dy·w and of dy·w·x̂ are matrix-vector products with w/D, which
+		// read what lies there already instead of writing two more arrays.
+		wd := Reshape(Scale(w, 1/float64(w.Dim(0))), w.Dim(0), 1)
+		m1, m2 := Linear(dy, wd, nil), Linear(dyx, wd, nil)
+		dx := Mul(inv, Sub(Sub(Mul(dy, w), Mul(xhat, m2)), m1))
+		return []*Tensor{dx, ReduceSum(dyx, false, 0), ReduceSum(dy, false, 0)}
+	},
+})
+
+// LayerNorm is (x − mean)/√(variance + eps)·weight + bias over the last dimension of x [N,D].
+func LayerNorm(x, weight, bias *Tensor, eps float64) *Tensor {
+	return one("LayerNorm", Attrs{"eps": eps}, x, weight, bias)
+}
+
+// rms gives 1/√(mean x² + eps) [N,1].
+func rms(x *Tensor, eps float64) *Tensor {
+	return Div(x.like(1), Sqrt(Shift(ReduceMean(Mul(x, x), true, -1+x.Rank()), eps)))
+}
+
+var _ = register(&Op{
+	Name: "RMSNorm", Domain: "march", Infer: normType, // inputs x, weight
+	Lower: func(_ *Graph, n *Node, _ Target) []*Tensor {
+		x := n.In[0]
+		return []*Tensor{Mul(Mul(x, rms(x, n.Attrs.num("eps"))), n.In[1])}
+	},
+	Grad: func(g *Graph, n *Node, dy []*Tensor) []*Tensor {
+		return g.apply("RMSNormGrad", n.Attrs, n.In[0], n.In[1], dy[0])
+	},
+})
+
+var _ = register(&Op{
+	Name: "RMSNormGrad", Domain: "march", NoGrad: secondOrder, // inputs x, weight, dy
+	Infer: normGradType(2),
+	Lower: func(_ *Graph, n *Node, _ Target) []*Tensor {
+		x, w, dy := n.In[0], n.In[1], n.In[2]
+		inv := rms(x, n.Attrs.num("eps"))
+		xhat := Mul(x, inv)
+		dyx := Mul(dy, xhat)
+		m := Linear(dyx, Reshape(Scale(w, 1/float64(w.Dim(0))), w.Dim(0), 1), nil)
+		return []*Tensor{Mul(inv, Sub(Mul(dy, w), Mul(xhat, m))), ReduceSum(dyx, false, 0)}
+	},
+})
+
+// RMSNorm is x/√(mean x² + eps)·weight over the last dimension of x [N,D].
+func RMSNorm(x, weight *Tensor, eps float64) *Tensor {
+	return one("RMSNorm", Attrs{"eps": eps}, x, weight)
+}

@@ -1,0 +1,116 @@
+package graphgen
+
+import "slices"
+
+// Reductions and softmax.
+
+func reduceType(g *Graph, n *Node) []Type {
+	axes, keep := n.Attrs.ints("_axes"), n.Attrs.int("keepdims") == 1
+	var s Shape
+	for i, d := range n.In[0].Shape() {
+		switch {
+		case !slices.Contains(axes, i):
+			s = append(s, d)
+		case keep:
+			s = append(s, 1)
+		}
+	}
+	return []Type{{n.In[0].DType(), s}}
+}
+
+// unreduced is the shape of a reduction's result had it kept its dimensions.
+func unreduced(n *Node) Shape {
+	s := slices.Clone(n.In[0].Shape())
+	for _, a := range n.Attrs.ints("_axes") {
+		s[a] = 1
+	}
+	return s
+}
+
+var _ = register(&Op{
+	Name: "ReduceSum", Infer: reduceType, // inputs x, axes (int64)
+	Grad: func(_ *Graph, n *Node, dy []*Tensor) []*Tensor {
+		return []*Tensor{Expand(Reshape(dy[0], unreduced(n)...), n.In[0].Shape()...), nil}
+	},
+})
+
+var _ = register(&Op{
+	Name: "ReduceMax", Infer: reduceType, // inputs x, axes (int64)
+	NoGrad: "used for numerical range and for predictions only",
+})
+
+func reduce(op string, x *Tensor, keep bool, axes []int) *Tensor {
+	var v []int64
+	axes = slices.Clone(axes)
+	for i, a := range axes {
+		if a < 0 {
+			axes[i] = a + x.Rank()
+		}
+	}
+	slices.Sort(axes)
+	for _, a := range axes {
+		v = append(v, int64(a))
+	}
+	k := 0
+	if keep {
+		k = 1
+	}
+	return one(op, Attrs{"keepdims": k, "_axes": axes}, x, x.g.Ints(v))
+}
+
+// ReduceSum sums over axes; keep leaves them as dimensions of size one.
+func ReduceSum(x *Tensor, keep bool, axes ...int) *Tensor {
+	if len(axes) == 0 {
+		return x
+	}
+	return reduce("ReduceSum", x, keep, axes)
+}
+
+// ReduceMean is the mean over axes.
+func ReduceMean(x *Tensor, keep bool, axes ...int) *Tensor {
+	n := 1
+	for _, a := range axes {
+		n *= x.Dim(a)
+	}
+	return Scale(ReduceSum(x, keep, axes...), 1/float64(n))
+}
+
+// ReduceMax is the largest entry over axes.
+func ReduceMax(x *Tensor, keep bool, axes ...int) *Tensor { return reduce("ReduceMax", x, keep, axes) }
+
+var _ = register(&Op{
+	Name: "ArgMax", NoGrad: "an index", // over the last axis
+	Infer: func(_ *Graph, n *Node) []Type {
+		return []Type{{Int64, n.In[0].Shape()[:n.In[0].Rank()-1]}}
+	},
+})
+
+// ArgMax is the index of the largest entry of the last dimension (the first at a tie).
+func ArgMax(x *Tensor) *Tensor { return one("ArgMax", Attrs{"axis": -1, "keepdims": 0}, x) }
+
+var _ = register(&Op{
+	Name:  "Softmax", // over the last axis
+	Infer: func(_ *Graph, n *Node) []Type { return []Type{n.In[0].typ} },
+	Grad: func(_ *Graph, n *Node, dy []*Tensor) []*Tensor {
+		p := n.Out[0]
+		return []*Tensor{Mul(p, Sub(dy[0], ReduceSum(Mul(p, dy[0]), true, -1)))}
+	},
+})
+
+// Softmax is eˣ / Σeˣ over the last dimension.
+func Softmax(x *Tensor) *Tensor { return one("Softmax", Attrs{"axis": -1}, x) }
+
+// sumTo undoes broadcasting: it sums x down to the shape.
+func sumTo(x *Tensor, shape Shape) *Tensor {
+	if x.Shape().Equal(shape) {
+		return x
+	}
+	var axes []int
+	lead := x.Rank() - len(shape)
+	for i := range x.Shape() {
+		if i < lead || shape[i-lead] == 1 && x.Dim(i) != 1 {
+			axes = append(axes, i)
+		}
+	}
+	return Reshape(ReduceSum(x, false, axes...), shape...)
+}

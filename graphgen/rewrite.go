@@ -1,0 +1,72 @@
+package graphgen
+
+// A rule rewrites one node into something cheaper. It builds on the already copied
+// inputs; nil means that it does not apply. uses counts the readers of a tensor in the
+// graph before the pass.
+type rule struct {
+	name  string
+	apply func(n *Node, in []*Tensor, uses map[*Tensor]int) *Tensor
+}
+
+var rules = []rule{
+	{"add-into-gemm", addIntoGemm},
+	{"add-into-scatter", addIntoScatter},
+}
+
+// rewrite applies the rules to every node, in order, until none applies any more.
+func rewrite(src *Graph) *Graph {
+	for changed := true; changed; {
+		changed = false
+		uses := map[*Tensor]int{}
+		for _, n := range src.nodes {
+			for _, t := range n.In {
+				uses[t]++
+			}
+		}
+		for _, o := range src.outputs {
+			uses[o.Tensor]++
+		}
+		c := newCopier(src)
+		for _, n := range src.nodes {
+			c.node(n, func(in []*Tensor) []*Tensor {
+				for _, r := range rules {
+					if t := r.apply(n, in, uses); t != nil {
+						changed = true
+						return []*Tensor{t}
+					}
+				}
+				return c.dst.apply(n.Op.Name, n.Attrs, in...)
+			})
+		}
+		src = prune(c.finish(src))
+	}
+	return src
+}
+
+// addIntoGemm turns X + A·B into Gemm(A, B, X): a gradient's accumulation, or the sum
+// of a shared weight's gradients, then costs no pass of its own.
+func addIntoGemm(n *Node, in []*Tensor, uses map[*Tensor]int) *Tensor {
+	return foldAddend(n, in, uses, func(p *Node) bool { return p.Op.Name == "Gemm" && p.In[2] == nil },
+		func(p *Node, x *Tensor) *Tensor { return one("Gemm", p.Attrs, p.In[0], p.In[1], x) })
+}
+
+// addIntoScatter turns X + scatter(0, …) into scatter(X, …).
+func addIntoScatter(n *Node, in []*Tensor, uses map[*Tensor]int) *Tensor {
+	return foldAddend(n, in, uses, func(p *Node) bool { return p.Op.Name == "ScatterElements" && isConst(p.In[0], 0) },
+		func(p *Node, x *Tensor) *Tensor { return one("ScatterElements", p.Attrs, x, p.In[1], p.In[2]) })
+}
+
+// foldAddend matches X + P for a producer P that nothing else reads and that can take
+// an addend of its own shape.
+func foldAddend(n *Node, in []*Tensor, uses map[*Tensor]int, takes func(*Node) bool, fold func(p *Node, x *Tensor) *Tensor) *Tensor {
+	if n.Op.Name != "Add" || !n.In[0].Shape().Equal(n.In[1].Shape()) {
+		return nil
+	}
+	for _, i := range []int{1, 0} { // the second operand is the newer gradient
+		p, copied := n.In[i], in[i]
+		if p.node != nil && takes(p.node) && uses[p] == 1 && copied.node != nil && takes(copied.node) {
+			return fold(copied.node, in[1-i])
+		}
+	}
+	return nil
+}

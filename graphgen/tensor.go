@@ -1,0 +1,140 @@
+package graphgen
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// DType is the type of a tensor's elements.
+type DType uint8
+
+// The element types that march's graphs hold.
+const (
+	Invalid DType = iota
+	Float32
+	Float64
+	BFloat16
+	Int64
+	Int32
+	Bool
+)
+
+var dtypeNames = [...]string{"invalid", "float32", "float64", "bfloat16", "int64", "int32", "bool"}
+
+func (d DType) String() string { return dtypeNames[d] }
+
+// Float reports whether d is a floating-point type, so whether gradients flow through it.
+func (d DType) Float() bool { return d == Float32 || d == Float64 || d == BFloat16 }
+
+// Size is the bytes of one element.
+func (d DType) Size() int { return [...]int{0, 4, 8, 2, 8, 4, 1}[d] }
+
+// Shape lists a tensor's dimensions. A negative entry is a symbol declared by
+// [Graph.Symbol] or [Graph.Product]: a size that is known only when the graph runs.
+type Shape []int
+
+// Equal reports whether two shapes have the same dimensions, symbols included.
+func (s Shape) Equal(o Shape) bool { return slices.Equal(s, o) }
+
+// Static reports whether no dimension is a symbol.
+func (s Shape) Static() bool {
+	return !slices.ContainsFunc(s, func(d int) bool { return d < 0 })
+}
+
+// Elements is the number of elements of a static shape; 1 for a scalar.
+func (s Shape) Elements() int {
+	n := 1
+	for _, d := range s {
+		if d < 0 {
+			panic("graphgen: Elements of a shape with a symbol")
+		}
+		n *= d
+	}
+	return n
+}
+
+// Type is what is known of a tensor before a graph runs.
+type Type struct {
+	DType DType
+	Shape Shape
+}
+
+// Tensor is a value in a graph: an input, a constant, or an output of a node.
+type Tensor struct {
+	g     *Graph
+	id    int
+	name  string // of an input; "" otherwise
+	typ   Type
+	node  *Node // producer; nil for inputs and constants
+	out   int   // which of the producer's outputs
+	value *Value
+}
+
+// DType is the element type.
+func (t *Tensor) DType() DType { return t.typ.DType }
+
+// Shape is the tensor's shape. The caller must not change it.
+func (t *Tensor) Shape() Shape { return t.typ.Shape }
+
+// Dim is dimension i; negative i counts from the last.
+func (t *Tensor) Dim(i int) int {
+	if i < 0 {
+		i += len(t.typ.Shape)
+	}
+	return t.typ.Shape[i]
+}
+
+// Rank is the number of dimensions.
+func (t *Tensor) Rank() int { return len(t.typ.Shape) }
+
+// Graph is the graph that holds the tensor.
+func (t *Tensor) Graph() *Graph { return t.g }
+
+// Const is the value of a constant, nil of any other tensor.
+func (t *Tensor) Const() *Value { return t.value }
+
+func (t *Tensor) String() string {
+	what := t.name
+	switch {
+	case t.value != nil:
+		what = "constant"
+	case t.node != nil:
+		what = t.node.String()
+	}
+	return fmt.Sprintf("%s %s%s", what, t.typ.DType, t.g.formatShape(t.typ.Shape))
+}
+
+// Value is the content of a constant tensor. Exactly one of Floats and Ints is set; a
+// single element stands for a tensor filled with it.
+type Value struct {
+	Floats []float64
+	Ints   []int64
+}
+
+// splat returns the one number that fills the constant.
+func (v *Value) splat() (float64, bool) {
+	switch {
+	case v == nil:
+	case len(v.Floats) == 1:
+		return v.Floats[0], true
+	case len(v.Ints) == 1:
+		return float64(v.Ints[0]), true
+	}
+	return 0, false
+}
+
+// key identifies the value's content for the sharing of equal constants.
+func (v *Value) key() string {
+	var b strings.Builder
+	for _, f := range v.Floats {
+		b.WriteString(strconv.FormatFloat(f, 'x', -1, 64))
+		b.WriteByte(',')
+	}
+	for _, i := range v.Ints {
+		b.WriteString(strconv.FormatInt(i, 10))
+		b.WriteByte(',')
+	}
+	return b.String()
+}

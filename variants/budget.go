@@ -1,0 +1,123 @@
+package variants
+
+import (
+	"fmt"
+	"math"
+
+	"march/graphgen"
+)
+
+// Budget is what a model costs. Shared layers count once among the parameters and at
+// each use among the FLOPs.
+type Budget struct {
+	Total     int64 `json:"total"`
+	Embedding int64 `json:"embedding"`
+	Norm      int64 `json:"norm"`
+	Other     int64 `json:"other"`
+	// FLOPs of matrix products per token at the configured length: the forward pass, and
+	// a training step's forward and backward pass.
+	ForwardFLOPs  int64 `json:"forward_flops_per_token"`
+	TrainingFLOPs int64 `json:"training_flops_per_token"`
+}
+
+// Parameters lists the model's parameters in manifest order.
+func (c Config) Parameters() ([]Parameter, error) {
+	m, err := c.static(1, 1)
+	if err != nil {
+		return nil, err
+	}
+	err = build(func() error {
+		m.decoder(m.g.Input(Tokens, graphgen.Int64, 1, 1))
+		return nil
+	})
+	return m.sorted(), err
+}
+
+// count is the number of unique parameters.
+func (c Config) count() (int64, error) {
+	params, err := c.Parameters()
+	var n int64
+	for _, p := range params {
+		n += int64(p.Elements())
+	}
+	return n, err
+}
+
+// Budget counts parameters and FLOPs from the graphs themselves.
+func (c Config) Budget() (Budget, error) {
+	var b Budget
+	params, err := c.Parameters()
+	if err != nil {
+		return b, err
+	}
+	for _, p := range params {
+		n := int64(p.Elements())
+		b.Total += n
+		switch p.Part() {
+		case "embedding":
+			b.Embedding += n
+		case "norm":
+			b.Norm += n
+		default:
+			b.Other += n
+		}
+	}
+	train, err := c.Train(1, c.Length)
+	if err != nil {
+		return b, err
+	}
+	program, err := train.Compile(graphgen.Portable)
+	if err != nil {
+		return b, err
+	}
+	b.TrainingFLOPs = program.Graph.FLOPs() / int64(c.Length)
+	forward, err := c.forwardFLOPs()
+	b.ForwardFLOPs = forward / int64(c.Length)
+	return b, err
+}
+
+// forwardFLOPs counts one sequence's forward pass.
+func (c Config) forwardFLOPs() (int64, error) {
+	m, err := c.static(1, c.Length)
+	if err != nil {
+		return 0, err
+	}
+	err = build(func() error {
+		h := m.decoder(m.g.Input(Tokens, graphgen.Int64, 1, c.Length))
+		m.g.Output("logits", graphgen.LinearT(h, m.table(), nil))
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	p, err := m.g.Compile(graphgen.Portable)
+	if err != nil {
+		return 0, err
+	}
+	return p.Graph.FLOPs(), nil
+}
+
+// solveFF gives c the feed-forward width, a multiple of step, that brings its parameter
+// count nearest to base's.
+func (c Config) solveFF(base Config, step int) (Config, error) {
+	want, err := base.count()
+	if err != nil {
+		return c, err
+	}
+	// The count is a straight line in the width: two points give it.
+	at := func(ff int) (int64, error) { c.FF = ff; return c.count() }
+	one, err := at(step)
+	if err != nil {
+		return c, err
+	}
+	two, err := at(2 * step)
+	if err != nil {
+		return c, err
+	}
+	n := math.Round(float64(want-one)/float64(two-one)) + 1
+	if n < 1 {
+		return c, fmt.Errorf("no feed-forward width brings %d parameters down to the baseline's %d", one, want)
+	}
+	c.FF = int(n) * step
+	return c, nil
+}

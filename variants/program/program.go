@@ -1,0 +1,280 @@
+// Package program writes a variant as a program: a folder of ONNX files, start values
+// and a manifest that any ONNX tool can open. It neither runs the files nor knows what
+// is trained with them. Start at [Write].
+package program
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	onnx "github.com/owulveryck/onnx-go"
+	"github.com/owulveryck/onnx-go/backend/simple"
+
+	"march/graphgen"
+	"march/graphgen/atomicfile"
+	"march/trainloop/safetensors"
+	"march/variants"
+	"march/variants/manifest"
+)
+
+// Options say how a program is emitted.
+type Options struct {
+	Target graphgen.Target // "": portable
+	Batch  int             // sequences of a micro-batch; 0: [DefaultBatch]
+	Length int             // tokens of a sequence; 0: the config's
+	Seed   uint64          // of the start values
+	Graphs []string        // which of [Graphs]; nil: all
+}
+
+// Graphs lists a program's graphs; file NAME.onnx holds graph NAME.
+func Graphs() []string { return []string{"grad", "update", "step", "eval", "infer"} }
+
+// InitFile holds the start values.
+const InitFile = "init.safetensors"
+
+// maxMicroBatch bounds the default micro-batch, in tokens.
+const maxMicroBatch = 16_384
+
+// DefaultBatch is the micro-batch that a config's budget asks for: a whole step's
+// sequences, or the largest divisor of them within maxMicroBatch tokens.
+func DefaultBatch(c variants.Config, length int) int {
+	n := max(1, c.Training.TokensPerStep/length)
+	for b := n; b > 1; b-- {
+		if n%b == 0 && b*length <= maxMicroBatch {
+			return b
+		}
+	}
+	return 1
+}
+
+// Write makes the folder dir and writes the program into it; the manifest comes last, so
+// that a folder with a manifest is whole.
+func Write(dir string, v variants.Variant, o Options) (*manifest.Manifest, error) {
+	m, err := write(dir, v, o)
+	if err != nil {
+		return nil, fmt.Errorf("variant %s: %w", v.FullName(), err)
+	}
+	return m, nil
+}
+
+func write(dir string, v variants.Variant, o Options) (*manifest.Manifest, error) {
+	if o.Target == "" {
+		o.Target = graphgen.Portable
+	}
+	if o.Length == 0 {
+		o.Length = v.Config.Length
+	}
+	if o.Batch == 0 {
+		o.Batch = DefaultBatch(v.Config, o.Length)
+	}
+	if o.Graphs == nil {
+		o.Graphs = Graphs()
+	}
+	m, err := describe(v, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, err
+	}
+	// A manifest that stays while the files change would vouch for a mixture.
+	if err := os.Remove(filepath.Join(dir, manifest.File)); err != nil && !os.IsNotExist(err) {
+		return nil, err
+	}
+	w := &writer{dir: dir, variant: v, options: o, m: m}
+	if err := w.start(); err != nil {
+		return nil, err
+	}
+	for _, name := range o.Graphs {
+		if err := w.graph(name); err != nil {
+			return nil, fmt.Errorf("%s.onnx: %w", name, err)
+		}
+	}
+	return m, m.Write(dir)
+}
+
+// describe fills in what the manifest says of the model itself.
+func describe(v variants.Variant, o Options) (*manifest.Manifest, error) {
+	c := v.Config
+	params, err := c.Parameters()
+	if err != nil {
+		return nil, err
+	}
+	budget, err := c.Budget()
+	if err != nil {
+		return nil, err
+	}
+	m := &manifest.Manifest{
+		Producer: "march", Study: v.Study, Variant: v.Name(), About: v.Doc, Source: v.Source, Scale: v.Scale, Arch: c.Arch,
+		Target: string(o.Target), Precision: "fp32", Opset: graphgen.Opset, Batch: o.Batch, Length: o.Length, MaxLength: c.Length,
+		Vocab: c.Vocab, Seed: o.Seed, Graphs: map[string]*manifest.Graph{}, Files: map[string]manifest.Digest{},
+	}
+	if m.Config, err = json.Marshal(c); err != nil {
+		return nil, err
+	}
+	if m.Budget, err = json.Marshal(budget); err != nil {
+		return nil, err
+	}
+	for _, p := range params {
+		m.Parameters = append(m.Parameters, manifest.Parameter{Name: p.Name, Shape: p.Shape, Decay: p.Decay})
+	}
+	m.Ranges, err = manifest.Layout(m.Parameters)
+	return m, err
+}
+
+type writer struct {
+	dir     string
+	variant variants.Variant
+	options Options
+	m       *manifest.Manifest
+	weights map[string]graphgen.External
+}
+
+// start writes the start values and notes where each lies, for infer.onnx.
+func (w *writer) start() error {
+	params, err := w.variant.Config.Parameters()
+	if err != nil {
+		return err
+	}
+	tensors := make([]safetensors.Tensor, len(params))
+	for i, p := range params {
+		tensors[i] = safetensors.New(p.Name, p.Shape, p.Start(w.options.Seed))
+	}
+	path := filepath.Join(w.dir, InitFile)
+	if err := safetensors.WriteFile(path, tensors, map[string]string{"format": "pt", "producer": "march", "variant": w.variant.FullName()}); err != nil {
+		return err
+	}
+	f, err := safetensors.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	w.weights = map[string]graphgen.External{}
+	for _, t := range f.Tensors() {
+		w.weights[t.Name] = graphgen.External{File: InitFile, Offset: t.Offset, Length: t.Bytes}
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	w.digest(InitFile, b)
+	return nil
+}
+
+// graph builds, compiles, checks and writes one graph.
+func (w *writer) graph(name string) error {
+	c, o := w.variant.Config, w.options
+	var g *variants.Graph
+	var err error
+	switch name {
+	case "grad":
+		g, err = c.Train(o.Batch, o.Length)
+	case "update":
+		g, err = c.Training.Update(updateRanges(w.m.Ranges))
+	case "step":
+		g, err = c.Single(o.Batch, o.Length)
+	case "eval":
+		g, err = c.Eval()
+	case "infer":
+		g, err = c.Infer()
+	default:
+		err = fmt.Errorf("no such graph; wanted one of %v", Graphs())
+	}
+	if err != nil {
+		return err
+	}
+	p, err := g.Compile(o.Target)
+	if err != nil {
+		return err
+	}
+	if err := checkInPlace(name, p.Graph); err != nil {
+		return err
+	}
+	enc := graphgen.EncodeOptions{Name: w.variant.FullName() + "/" + name, Metadata: map[string]string{
+		"variant": w.variant.FullName(), "arch": c.Arch, "scale": w.variant.Scale, "graph": name, "target": string(o.Target), "config": string(w.m.Config)}}
+	if name == "infer" {
+		enc.Weights = w.weights
+	}
+	b, err := p.Encode(enc)
+	if err != nil {
+		return err
+	}
+	if err := ReadBack(b); err != nil {
+		return err
+	}
+	file := name + ".onnx"
+	w.m.Graphs[name] = describeGraph(file, p.Graph, enc.Weights)
+	w.digest(file, b)
+	return atomicfile.WriteFile(filepath.Join(w.dir, file), b)
+}
+
+func (w *writer) digest(file string, b []byte) {
+	sum := sha256.Sum256(b)
+	w.m.Files[file] = manifest.Digest{Bytes: int64(len(b)), SHA256: hex.EncodeToString(sum[:])}
+}
+
+func updateRanges(ranges []manifest.Range) []variants.Range {
+	list := make([]variants.Range, len(ranges))
+	for i, r := range ranges {
+		list[i] = variants.Range{Name: r.Name, Elements: r.Elements, Decay: r.Decay}
+	}
+	return list
+}
+
+// checkInPlace makes sure that every output that replaces an input of the graphs that
+// train (grad, update) may be bound to that input's memory: the training loop does so.
+func checkInPlace(name string, g *graphgen.Graph) error {
+	if name != "grad" && name != "update" {
+		return nil
+	}
+	for _, in := range g.Inputs() {
+		out := variants.NewName(in.Name())
+		if !slices.ContainsFunc(g.Outputs(), func(o graphgen.Output) bool { return o.Name == out }) {
+			continue
+		}
+		if err := g.SafeInPlace(in.Name(), out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func describeGraph(file string, g *graphgen.Graph, weights map[string]graphgen.External) *manifest.Graph {
+	d := &manifest.Graph{File: file, Nodes: len(g.Nodes()), Operators: g.Histogram(), Inputs: []manifest.Port{}}
+	for _, t := range g.Inputs() {
+		if _, ok := weights[t.Name()]; !ok {
+			d.Inputs = append(d.Inputs, port(t.Name(), t))
+		}
+	}
+	for _, o := range g.Outputs() {
+		d.Outputs = append(d.Outputs, port(o.Name, o.Tensor))
+	}
+	return d
+}
+
+func port(name string, t *graphgen.Tensor) manifest.Port {
+	shape := make([]int, t.Rank()) // [] rather than null for a scalar
+	for i, n := range t.Shape() {
+		shape[i] = max(n, -1)
+	}
+	return manifest.Port{Name: name, DType: t.DType().String(), Shape: shape}
+}
+
+// ReadBack decodes an ONNX model with onnx-go, a reader that shares no code with march,
+// and reports whatever it does not understand.
+func ReadBack(model []byte) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("onnx-go, reading the model back: %v", r)
+		}
+	}()
+	if err := onnx.NewModel(simple.NewSimpleGraph()).UnmarshalBinary(model); err != nil {
+		return fmt.Errorf("onnx-go, reading the model back: %w", err)
+	}
+	return nil
+}
