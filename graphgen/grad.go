@@ -5,7 +5,9 @@ import "fmt"
 // Gradients differentiates the scalar loss with respect to tensors of the same graph, by
 // reverse accumulation. Where into has a tensor for a target, the result is that tensor
 // plus the gradient: an accumulator costs no pass of its own, since the sum is folded
-// into the operator that makes the gradient. A target that the loss does not depend on is an error.
+// into the operator that makes the gradient. Only a graph's inputs can have one, for what
+// is added to an inner tensor's gradient would flow on. A target that the loss does not
+// depend on is an error.
 func Gradients(loss *Tensor, targets []*Tensor, into map[*Tensor]*Tensor) ([]*Tensor, error) {
 	var out []*Tensor
 	err := Build(func() error {
@@ -21,17 +23,22 @@ func gradients(loss *Tensor, targets []*Tensor, into map[*Tensor]*Tensor) ([]*Te
 	if loss.Rank() != 0 || !loss.DType().Float() {
 		return nil, fmt.Errorf("gradients of %s: the loss must be a floating-point scalar", loss)
 	}
+	for t, acc := range into {
+		if t.node != nil || acc.DType() != t.DType() || !acc.Shape().Equal(t.Shape()) {
+			return nil, fmt.Errorf("%s cannot take the gradient of %s: wanted an accumulator of an input's own type", acc, t)
+		}
+	}
 	needed := dependents(g, targets)
 	sum := map[*Tensor]*Tensor{loss: g.Scalar(loss.DType(), 1)}
 	nodes := g.nodes // those of the forward pass; the rules below append more
 	for i := len(nodes) - 1; i >= 0; i-- {
 		n := nodes[i]
-		dy, any := make([]*Tensor, len(n.Out)), false
+		dy, reached := make([]*Tensor, len(n.Out)), false
 		for j, o := range n.Out {
 			dy[j] = sum[o]
-			any = any || dy[j] != nil
+			reached = reached || dy[j] != nil
 		}
-		if !any || !needed[n.Out[0]] {
+		if !reached || !needed[n.Out[0]] {
 			continue
 		}
 		if n.Op.Grad == nil {
@@ -63,10 +70,10 @@ func (g *Graph) pullBack(n *Node, dy []*Tensor, needed map[*Tensor]bool, sum, in
 		if x == nil || dx[i] == nil || !needed[x] {
 			continue
 		}
-		d := sumTo(dx[i], x.Shape())
-		if d.DType() != x.DType() || !d.Shape().Equal(x.Shape()) {
-			return fmt.Errorf("%s: gradient %d of %s is %s for %s", n, i, n.Op.Name, d, x)
+		if dx[i].DType() != x.DType() || !x.Shape().spreadsTo(dx[i].Shape()) {
+			return fmt.Errorf("%s: gradient %d of %s is %s for %s", n, i, n.Op.Name, dx[i], x)
 		}
+		d := sumTo(dx[i], x.Shape())
 		if sum[x] == nil {
 			sum[x] = into[x]
 		}

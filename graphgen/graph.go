@@ -3,6 +3,7 @@ package graphgen
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -95,7 +96,7 @@ func (g *Graph) Product(a, b int) int {
 }
 
 func (g *Graph) formatDim(d int) string {
-	if d < 0 {
+	if d < 0 && -d <= len(g.symbols) {
 		return g.symbols[-d-1].name
 	}
 	return strconv.Itoa(d)
@@ -111,11 +112,8 @@ func (g *Graph) formatShape(s Shape) string {
 
 // Input declares a graph input.
 func (g *Graph) Input(name string, d DType, shape ...int) *Tensor {
-	for _, t := range g.inputs {
-		if t.name == name {
-			g.fail("input %q is declared twice", name)
-		}
-	}
+	g.newName("input", name)
+	g.wantSizes("input "+strconv.Quote(name), shape)
 	t := g.tensor(Type{d, shape})
 	t.name = name
 	g.inputs = append(g.inputs, t)
@@ -124,12 +122,34 @@ func (g *Graph) Input(name string, d DType, shape ...int) *Tensor {
 
 // Output declares a graph output.
 func (g *Graph) Output(name string, t *Tensor) {
-	for _, o := range g.outputs {
-		if o.Name == name {
-			g.fail("output %q is declared twice", name)
+	g.newName("output", name)
+	g.outputs = append(g.outputs, Output{name, t})
+}
+
+// wantSizes fails unless each dimension is a size or a symbol of the graph.
+func (g *Graph) wantSizes(what string, shape Shape) {
+	for i, n := range shape {
+		if n == 0 || -n > len(g.symbols) {
+			g.fail("%s: dimension %d is %d, wanted a size of at least 1 or a symbol", what, i, n)
 		}
 	}
-	g.outputs = append(g.outputs, Output{name, t})
+}
+
+// newName fails unless the name is free: inputs and outputs share one set of names.
+func (g *Graph) newName(kind, name string) {
+	if name == "" {
+		g.fail("an %s without a name", kind)
+	}
+	for _, t := range g.inputs {
+		if t.name == name {
+			g.fail("%s %q: an input has that name", kind, name)
+		}
+	}
+	for _, o := range g.outputs {
+		if o.Name == name {
+			g.fail("%s %q: an output has that name", kind, name)
+		}
+	}
 }
 
 // In puts what build asks for under a place in the model; places nest with dots.
@@ -159,6 +179,9 @@ func (g *Graph) Fill(d DType, v float64, shape ...int) *Tensor {
 
 // Floats is a constant of rank 1, or of the given shape.
 func (g *Graph) Floats(d DType, v []float64, shape ...int) *Tensor {
+	if !d.Float() {
+		g.fail("a constant of floating-point values cannot be %s", d)
+	}
 	if shape == nil {
 		shape = []int{len(v)}
 	}
@@ -193,8 +216,11 @@ func (g *Graph) apply(name string, attrs Attrs, in ...*Tensor) []*Tensor {
 	op := registry[name]
 	var key strings.Builder
 	fmt.Fprintf(&key, "%s %v", name, attrs)
-	for _, t := range in {
+	for i, t := range in {
 		if t == nil {
+			if !slices.Contains(op.Optional, i) {
+				g.fail("%s: input %d is missing", op.Name, i)
+			}
 			key.WriteString(" -")
 			continue
 		}

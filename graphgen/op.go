@@ -23,6 +23,8 @@ type Op struct {
 	// Lower decomposes the node for a target, building on the lowered inputs in n.In;
 	// nil for operators of ONNX or ONNX Runtime.
 	Lower func(g *Graph, n *Node, t Target) []*Tensor
+	// Optional lists the inputs that may be left out (nil).
+	Optional []int
 	// FLOPs counts multiplications and additions of matrix products; nil means none.
 	FLOPs func(n *Node) int64
 	// Elementwise says that output element i depends on element i of each input of the
@@ -79,7 +81,7 @@ func graphOf(in []*Tensor) *Graph {
 			return t.g
 		}
 	}
-	panic("graphgen: operator without inputs")
+	panic(&BuildError{Message: "an operator without inputs", Caller: callerOutside()})
 }
 
 // same fails unless the tensors share one element type, and returns it.
@@ -96,6 +98,13 @@ func (g *Graph) same(op string, ts ...*Tensor) DType {
 func (g *Graph) wantRank(op string, t *Tensor, rank int) {
 	if t.Rank() != rank {
 		g.fail("%s: %s has rank %d, wanted %d", op, t, t.Rank(), rank)
+	}
+}
+
+// wantAxis fails unless t has dimension axis, counted from the first.
+func (g *Graph) wantAxis(op string, t *Tensor, axis int) {
+	if axis < 0 || axis >= t.Rank() {
+		g.fail("%s: %s has no axis %d", op, t, axis)
 	}
 }
 
@@ -123,7 +132,7 @@ func (g *Graph) broadcast(op string, a, b Shape) Shape {
 	return out
 }
 
-// Check reports operators that break a rule of the table: each has a type rule, and
+// checkRegistry reports operators that break a rule of the table: each has a type rule, and
 // march's own have a decomposition.
 func checkRegistry() error {
 	for _, op := range Ops() {

@@ -26,7 +26,10 @@ func (a Attention) Apply(q, k, v, bias, lengths *Tensor) *Tensor {
 	if a.Scale == 0 {
 		a.Scale = 1
 	}
-	if a.Heads <= 0 || a.Heads%a.KVHeads != 0 || q.Dim(1)%a.Heads != 0 || k.Dim(1)%a.KVHeads != 0 || v.Dim(1)%a.KVHeads != 0 {
+	if a.Window < 0 {
+		q.g.fail("Attention: window %d, wanted at least 1, or 0 for no bound", a.Window)
+	}
+	if a.Heads <= 0 || a.KVHeads <= 0 || a.Heads%a.KVHeads != 0 || q.Dim(1)%a.Heads != 0 || k.Dim(1)%a.KVHeads != 0 || v.Dim(1)%a.KVHeads != 0 {
 		q.g.fail("Attention: %d heads and %d key/value heads do not divide q %s, k %s, v %s", a.Heads, a.KVHeads, q, k, v)
 	}
 	return one("Attention", Attrs{"_attention": a}, q, k, v, bias, lengths)
@@ -35,13 +38,19 @@ func (a Attention) Apply(q, k, v, bias, lengths *Tensor) *Tensor {
 func (n *Node) attention() Attention { return n.Attrs["_attention"].(Attention) }
 
 var _ = register(&Op{
-	Name: "Attention", Domain: "march", // inputs q, k, v, bias or nil, lengths or nil
+	Name: "Attention", Domain: "march", Optional: []int{3, 4}, // inputs q, k, v, bias or nil, lengths or nil
 	Infer: func(g *Graph, n *Node) []Type {
 		a, q, k, v := n.attention(), n.In[0], n.In[1], n.In[2]
 		g.same("Attention", q, k, v)
 		if q.Dim(0) != g.Product(a.Batch, a.Queries) || k.Dim(0) != g.Product(a.Batch, a.Keys) || v.Dim(0) != k.Dim(0) ||
 			q.Dim(1)/a.Heads != k.Dim(1)/a.KVHeads {
 			g.fail("Attention: q %s, k %s and v %s do not fit", q, k, v)
+		}
+		if b := n.In[3]; b != nil && (b.DType() != q.DType() || b.Rank() != 3 || b.Dim(0) != 1 && b.Dim(0) != a.Heads || b.Dim(1) != a.Queries || b.Dim(2) != a.Keys) {
+			g.fail("Attention: the bias %s is not [heads or 1, queries, keys]", b)
+		}
+		if l := n.In[4]; l != nil && (l.DType() != Int64 || l.Rank() != 1 || l.Dim(0) != a.Batch) {
+			g.fail("Attention: the lengths %s are not int64 [batch]", l)
 		}
 		return []Type{{q.DType(), Shape{q.Dim(0), v.Dim(1) / a.KVHeads * a.Heads}}}
 	},
@@ -60,7 +69,7 @@ var _ = register(&Op{
 })
 
 var _ = register(&Op{
-	Name: "AttentionGrad", Domain: "march", NoGrad: secondOrder, // inputs those of Attention, dy
+	Name: "AttentionGrad", Domain: "march", Optional: []int{3, 4}, NoGrad: secondOrder, // inputs those of Attention, dy
 	Infer: func(_ *Graph, n *Node) []Type {
 		types := []Type{n.In[0].typ, n.In[1].typ, n.In[2].typ}
 		if n.In[3] != nil {

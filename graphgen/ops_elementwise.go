@@ -64,7 +64,6 @@ var (
 	_ = compareOp("LessOrEqual")
 	_ = compareOp("Greater")
 	_ = compareOp("Equal")
-	_ = compareOp("And")
 	_ = compareOp("GreaterOrEqual")
 )
 
@@ -73,6 +72,16 @@ func routed(dy, first *Tensor) (da, db *Tensor) {
 	zero := dy.like(0)
 	return Where(first, dy, zero), Where(first, zero, dy)
 }
+
+var _ = register(&Op{
+	Name: "And", Elementwise: true, NoGrad: "the result is a truth value",
+	Infer: func(g *Graph, n *Node) []Type {
+		if d := g.same("And", n.In...); d != Bool {
+			g.fail("And: %s and %s, wanted bool", n.In[0], n.In[1])
+		}
+		return []Type{{Bool, g.broadcast("And", n.In[0].Shape(), n.In[1].Shape())}}
+	},
+})
 
 var _ = register(&Op{
 	Name: "Where", Elementwise: true,
@@ -106,21 +115,25 @@ func (t *Tensor) like(v float64) *Tensor { return t.g.Scalar(t.DType(), v) }
 
 // isConst reports whether t is a constant filled with v.
 func isConst(t *Tensor, v float64) bool {
+	if t == nil {
+		return false
+	}
 	s, ok := t.value.splat()
 	return ok && s == v
 }
 
-// widens reports whether an elementwise operator with other would change x's shape.
-func widens(x, other *Tensor) bool {
-	return !x.g.broadcast("", x.Shape(), other.Shape()).Equal(x.Shape())
+// neutral reports whether other is a constant filled with v that leaves the type of x as
+// it is, so that an operator to which v is neutral may return x.
+func neutral(x, other *Tensor, v float64) bool {
+	return x != nil && isConst(other, v) && other.DType() == x.DType() && other.Shape().spreadsTo(x.Shape())
 }
 
 // Add is a + b; adding zero is free.
 func Add(a, b *Tensor) *Tensor {
-	if isConst(b, 0) && !widens(a, b) {
+	if neutral(a, b, 0) {
 		return a
 	}
-	if isConst(a, 0) && !widens(b, a) {
+	if neutral(b, a, 0) {
 		return b
 	}
 	return one("Add", nil, a, b)
@@ -128,7 +141,7 @@ func Add(a, b *Tensor) *Tensor {
 
 // Sub is a − b.
 func Sub(a, b *Tensor) *Tensor {
-	if isConst(b, 0) && !widens(a, b) {
+	if neutral(a, b, 0) {
 		return a
 	}
 	return one("Sub", nil, a, b)
@@ -136,10 +149,10 @@ func Sub(a, b *Tensor) *Tensor {
 
 // Mul is a · b, elementwise; multiplying by one is free.
 func Mul(a, b *Tensor) *Tensor {
-	if isConst(b, 1) && !widens(a, b) {
+	if neutral(a, b, 1) {
 		return a
 	}
-	if isConst(a, 1) && !widens(b, a) {
+	if neutral(b, a, 1) {
 		return b
 	}
 	return one("Mul", nil, a, b)
@@ -147,7 +160,7 @@ func Mul(a, b *Tensor) *Tensor {
 
 // Div is a / b.
 func Div(a, b *Tensor) *Tensor {
-	if isConst(b, 1) && !widens(a, b) {
+	if neutral(a, b, 1) {
 		return a
 	}
 	return one("Div", nil, a, b)

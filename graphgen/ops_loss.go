@@ -7,20 +7,20 @@ package graphgen
 const IgnoreLabel = -100
 
 var _ = register(&Op{
-	Name: "LossHead", Domain: "march", // inputs h [N,D], table [V,D], bias [V] or nil, labels int64 [N]
+	Name: "LossHead", Domain: "march", Optional: []int{2}, // inputs h [N,D], table [V,D], bias [V] or nil, labels int64 [N]
 	Infer: func(g *Graph, n *Node) []Type {
 		h, table, labels := n.In[0], n.In[1], n.In[3]
 		if h.Rank() != 2 || table.Rank() != 2 || h.Dim(1) != table.Dim(1) || labels.Rank() != 1 || labels.Dim(0) != h.Dim(0) || labels.DType() != Int64 {
 			g.fail("LossHead: h %s, table %s and labels %s do not fit", h, table, labels)
 		}
+		if b := n.In[2]; b != nil && (b.Rank() != 1 || b.Dim(0) != table.Dim(0) || b.DType() != h.DType()) {
+			g.fail("LossHead: the bias %s does not fit the table %s", b, table)
+		}
 		return []Type{{g.same("LossHead", h, table), nil}}
 	},
 	Lower: func(_ *Graph, n *Node, _ Target) []*Tensor {
 		x := lossHeadOf(n)
-		// −log p = log Σe^logit − logit, and Σe^logit is read off the softmax at the largest
-		// logit, where p is at least 1/V: exact where p of the label itself underflows.
-		lse := Sub(ReduceMax(x.logits, true, 1), Log(ReduceMax(x.p, true, 1)))
-		loss := Sub(lse, gatherElements(x.logits, x.label))
+		loss := Neg(logProbability(x.logits, x.p, x.label))
 		return []*Tensor{ReduceSum(Where(x.valid, loss, loss.like(0)), false, 0, 1)}
 	},
 	Grad: func(g *Graph, n *Node, dy []*Tensor) []*Tensor {
@@ -32,6 +32,15 @@ var _ = register(&Op{
 	},
 	FLOPs: func(n *Node) int64 { return 2 * int64(n.In[0].Shape().Elements()) * int64(n.In[1].Dim(0)) },
 })
+
+// logProbability is log p of each row's label [N,1], for p = softmax(logits) [N,V]. With
+// the largest logit and its probability, log p = (logit − largest) + log(p of the largest):
+// exact where the label's own p underflows, for the largest's is at least 1/V, and where
+// the logits are large, for their difference is taken before anything is rounded.
+func logProbability(logits, p, label *Tensor) *Tensor {
+	below := Sub(gatherElements(logits, label), ReduceMax(logits, true, 1))
+	return Add(below, Log(ReduceMax(p, true, 1)))
+}
 
 // lossHead holds what the loss and its gradient share.
 type lossHead struct {
@@ -48,7 +57,7 @@ func lossHeadOf(n *Node) lossHead {
 }
 
 var _ = register(&Op{
-	Name: "LossHeadGrad", Domain: "march", NoGrad: secondOrder, // inputs h, table, bias, labels, dloss
+	Name: "LossHeadGrad", Domain: "march", Optional: []int{2}, NoGrad: secondOrder, // inputs h, table, bias, labels, dloss
 	Infer: func(_ *Graph, n *Node) []Type {
 		types := []Type{n.In[0].typ, n.In[1].typ}
 		if n.In[2] != nil {
@@ -104,8 +113,7 @@ func allAxes(t *Tensor) []int {
 func LabelScores(logits, labels *Tensor) (logprob, top *Tensor) {
 	labels = Reshape(labels, labels.Dim(0), 1)
 	zero := labels.like(0)
-	lse := Sub(ReduceMax(logits, true, 1), Log(ReduceMax(Softmax(logits), true, 1)))
-	lp := Sub(gatherElements(logits, Max(labels, zero)), lse)
+	lp := logProbability(logits, Softmax(logits), Max(labels, zero))
 	lp = Where(GreaterOrEqual(labels, zero), lp, lp.like(0))
 	return Reshape(lp, labels.Dim(0)), ArgMax(logits)
 }

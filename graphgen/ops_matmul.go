@@ -14,7 +14,7 @@ func matrixShape(t *Tensor, transposed bool) (rows, cols int) {
 }
 
 var _ = register(&Op{
-	Name: "Gemm", // alpha·A'·B' + C, matrices of rank 2; ' transposes where transA, transB say so
+	Name: "Gemm", Optional: []int{2}, // alpha·A'·B' + C, matrices of rank 2; ' transposes where transA, transB say so
 	Infer: func(g *Graph, n *Node) []Type {
 		a, b := n.In[0], n.In[1]
 		g.wantRank("Gemm", a, 2)

@@ -6,13 +6,13 @@ import "slices"
 // Sennrich, 2019), over the last dimension of x [N,D].
 
 var _ = register(&Op{
-	Name:   "LayerNormalization", // ai.onnx 17: inputs x, weight, bias; outputs y, mean, 1/std
+	// ai.onnx 17: inputs x, weight, bias; outputs y, and in float32 whatever x is, mean and 1/std
+	Name:   "LayerNormalization",
 	NoGrad: "LayerNorm is the operator with a gradient",
 	Infer: func(_ *Graph, n *Node) []Type {
 		stat := slices.Clone(n.In[0].Shape())
 		stat[len(stat)-1] = 1
-		d := n.In[0].DType()
-		return []Type{n.In[0].typ, {d, stat}, {d, stat}}
+		return []Type{n.In[0].typ, {Float32, stat}, {Float32, stat}}
 	},
 })
 
@@ -23,6 +23,8 @@ func layerNormalization(x, w, b *Tensor, eps float64) (y, mean, inv *Tensor) {
 
 func normType(g *Graph, n *Node) []Type {
 	x := n.In[0]
+	g.wantRank(n.Op.Name, x, 2)
+	g.same(n.Op.Name, n.In...)
 	for _, p := range n.In[1:] {
 		if p.Rank() != 1 || p.Dim(0) != x.Dim(-1) {
 			g.fail("%s: the parameter %s does not fit %s", n.Op.Name, p, x)
@@ -55,6 +57,7 @@ var _ = register(&Op{
 	Lower: func(_ *Graph, n *Node, _ Target) []*Tensor {
 		x, w, b, dy := n.In[0], n.In[1], n.In[2], n.In[3]
 		_, mean, inv := layerNormalization(x, w, b, n.Attrs.num("eps"))
+		mean, inv = Cast(mean, x.DType()), Cast(inv, x.DType())
 		xhat := Mul(Sub(x, mean), inv)
 		dyx := Mul(dy, xhat)
 		// The row means of dy·w and of dy·w·x̂ are matrix-vector products with w/D, which

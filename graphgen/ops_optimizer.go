@@ -50,6 +50,7 @@ func (c AdamW) Begin(grads []*Tensor, count, lr, step *Tensor) *AdamWStep {
 	s.shared = []*Tensor{
 		gate(s.scale, 0),
 		gate(lr.like(c.Beta1), 1), gate(lr.like(c.Beta2), 1),
+		gate(lr.like(1-c.Beta1), 0), gate(lr.like(1-c.Beta2), 0), // 1 − β of a rounded β would be 1e-5 off
 		gate(Div(Mul(lr, correct2), correct1), 0),
 		Scale(correct2, c.Eps),
 		s.finite,
@@ -99,10 +100,11 @@ var _ = register(&Op{
 	},
 	Lower: func(_ *Graph, n *Node, _ Target) []*Tensor {
 		p, m, v, grad := n.In[0], n.In[1], n.In[2], n.In[3]
-		scale, beta1, beta2, rate, eps, finite, keep := n.In[4], n.In[5], n.In[6], n.In[7], n.In[8], n.In[9], n.In[10]
+		scale, beta1, beta2, new1, new2 := n.In[4], n.In[5], n.In[6], n.In[7], n.In[8]
+		rate, eps, finite, keep := n.In[9], n.In[10], n.In[11], n.In[12]
 		g := Mul(Where(finite, grad, grad.like(0)), scale)
-		m = Add(Mul(m, beta1), Mul(g, OneMinus(beta1)))
-		v = Add(Mul(v, beta2), Mul(Mul(g, g), OneMinus(beta2)))
+		m = Add(Mul(m, beta1), Mul(g, new1))
+		v = Add(Mul(v, beta2), Mul(Mul(g, g), new2))
 		if n.Attrs.bool("_decay") {
 			p = Mul(p, keep)
 		}

@@ -46,8 +46,12 @@ func reduce(op string, x *Tensor, keep bool, axes []int) *Tensor {
 		if a < 0 {
 			axes[i] = a + x.Rank()
 		}
+		x.g.wantAxis(op, x, axes[i])
 	}
 	slices.Sort(axes)
+	if len(slices.Compact(slices.Clone(axes))) < len(axes) {
+		x.g.fail("%s: axes %v of %s name one twice", op, axes, x)
+	}
 	for _, a := range axes {
 		v = append(v, int64(a))
 	}
@@ -70,17 +74,26 @@ func ReduceSum(x *Tensor, keep bool, axes ...int) *Tensor {
 func ReduceMean(x *Tensor, keep bool, axes ...int) *Tensor {
 	n := 1
 	for _, a := range axes {
+		if x.Dim(a) < 0 {
+			x.g.fail("ReduceMean: the size of axis %d of %s is known only when the graph runs", a, x)
+		}
 		n *= x.Dim(a)
 	}
 	return Scale(ReduceSum(x, keep, axes...), 1/float64(n))
 }
 
 // ReduceMax is the largest entry over axes.
-func ReduceMax(x *Tensor, keep bool, axes ...int) *Tensor { return reduce("ReduceMax", x, keep, axes) }
+func ReduceMax(x *Tensor, keep bool, axes ...int) *Tensor {
+	if len(axes) == 0 { // to ONNX, no axes are all axes
+		return x
+	}
+	return reduce("ReduceMax", x, keep, axes)
+}
 
 var _ = register(&Op{
 	Name: "ArgMax", NoGrad: "an index", // over the last axis
-	Infer: func(_ *Graph, n *Node) []Type {
+	Infer: func(g *Graph, n *Node) []Type {
+		g.wantAxis("ArgMax", n.In[0], n.In[0].Rank()-1)
 		return []Type{{Int64, n.In[0].Shape()[:n.In[0].Rank()-1]}}
 	},
 })
@@ -89,8 +102,11 @@ var _ = register(&Op{
 func ArgMax(x *Tensor) *Tensor { return one("ArgMax", Attrs{"axis": -1, "keepdims": 0}, x) }
 
 var _ = register(&Op{
-	Name:  "Softmax", // over the last axis
-	Infer: func(_ *Graph, n *Node) []Type { return []Type{n.In[0].typ} },
+	Name: "Softmax", // over the last axis
+	Infer: func(g *Graph, n *Node) []Type {
+		g.wantAxis("Softmax", n.In[0], n.In[0].Rank()-1)
+		return []Type{n.In[0].typ}
+	},
 	Grad: func(_ *Graph, n *Node, dy []*Tensor) []*Tensor {
 		p := n.Out[0]
 		return []*Tensor{Mul(p, Sub(dy[0], ReduceSum(Mul(p, dy[0]), true, -1)))}

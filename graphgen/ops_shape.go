@@ -24,6 +24,7 @@ func Reshape(x *Tensor, shape ...int) *Tensor {
 	if x.Shape().Equal(shape) {
 		return x
 	}
+	g.wantSizes("Reshape", shape)
 	if !slices.Equal(g.factors(x.Shape()), g.factors(shape)) {
 		g.fail("Reshape: %s does not have the elements of %s", x, g.formatShape(shape))
 	}
@@ -135,6 +136,11 @@ func Transpose(x *Tensor, perm ...int) *Tensor {
 	if len(perm) != x.Rank() {
 		x.g.fail("Transpose: permutation %v of %s", perm, x)
 	}
+	for i, p := range slices.Sorted(slices.Values(perm)) {
+		if p != i {
+			x.g.fail("Transpose: %v is no permutation", perm)
+		}
+	}
 	if x.node != nil && x.node.Op.Name == "Transpose" {
 		first := x.node.Attrs.ints("perm")
 		both := make([]int, len(perm))
@@ -151,6 +157,7 @@ func Transpose(x *Tensor, perm ...int) *Tensor {
 
 // SwapLast exchanges the last two dimensions.
 func SwapLast(x *Tensor) *Tensor {
+	x.g.wantAxis("SwapLast", x, x.Rank()-2)
 	perm := make([]int, x.Rank())
 	for i := range perm {
 		perm[i] = i
@@ -164,8 +171,13 @@ var _ = register(&Op{
 	Name: "Concat",
 	Infer: func(g *Graph, n *Node) []Type {
 		axis, s := n.Attrs.int("axis"), slices.Clone(n.In[0].Shape())
+		g.wantAxis("Concat", n.In[0], axis)
 		for _, t := range n.In[1:] {
 			g.same("Concat", n.In[0], t)
+			g.wantRank("Concat", t, len(s))
+			if s[axis] < 0 || t.Dim(axis) < 0 {
+				g.fail("Concat along axis %d: the sizes of %s and %s there must be known", axis, n.In[0], t)
+			}
 			for i := range s {
 				if i != axis && s[i] != t.Dim(i) {
 					g.fail("Concat along axis %d: %s and %s", axis, n.In[0], t)
@@ -192,13 +204,14 @@ var _ = register(&Op{
 	Name: "Split", // inputs x, sizes (int64)
 	Infer: func(g *Graph, n *Node) []Type {
 		axis, sum, types := n.Attrs.int("axis"), 0, []Type(nil)
+		g.wantAxis("Split", n.In[0], axis)
 		for _, size := range n.Attrs.ints("_sizes") {
 			s := slices.Clone(n.In[0].Shape())
 			s[axis] = size
 			sum += size
 			types = append(types, Type{n.In[0].DType(), s})
 		}
-		if sum != n.In[0].Dim(axis) {
+		if sum != n.In[0].Dim(axis) || slices.Min(append(n.Attrs.ints("_sizes"), sum)) < 1 {
 			g.fail("Split: sizes %v do not add up to axis %d of %s", n.Attrs.ints("_sizes"), axis, n.In[0])
 		}
 		return types
@@ -215,7 +228,7 @@ var _ = register(&Op{
 
 // Split cuts x along an axis into pieces of the given sizes.
 func Split(x *Tensor, axis int, sizes ...int) []*Tensor {
-	if len(sizes) == 1 {
+	if len(sizes) == 1 && sizes[0] == x.Dim(axis) {
 		return []*Tensor{x}
 	}
 	v := make([]int64, len(sizes))
@@ -235,6 +248,9 @@ var _ = register(&Op{
 	Grad: func(g *Graph, n *Node, dy []*Tensor) []*Tensor {
 		axis, size := n.Attrs.int("_axis"), n.Attrs.int("_size")
 		rest := slices.Clone(n.In[0].Shape())
+		if size < 0 || rest[axis] < 0 {
+			g.fail("the gradient of %s needs sizes that are known before the graph runs", n)
+		}
 		rest[axis] -= size
 		return []*Tensor{Concat(axis, dy[0], g.Fill(dy[0].DType(), 0, rest...)), nil, nil, nil}
 	},
@@ -242,10 +258,11 @@ var _ = register(&Op{
 
 // First is the first size entries of x along an axis.
 func First(x *Tensor, axis, size int) *Tensor {
+	x.g.wantAxis("First", x, axis)
 	if x.Dim(axis) == size {
 		return x
 	}
-	if size > x.Dim(axis) && x.Dim(axis) >= 0 {
+	if size == 0 || size > x.Dim(axis) && x.Dim(axis) >= 0 {
 		x.g.fail("First: %d entries of axis %d of %s", size, axis, x)
 	}
 	return one("Slice", Attrs{"_axis": axis, "_size": size}, x, x.g.Ints([]int64{0}), x.g.dimension(size), x.g.Ints([]int64{int64(axis)}))
@@ -263,6 +280,9 @@ var _ = register(&Op{
 
 // Unsqueeze inserts a dimension of size one.
 func Unsqueeze(x *Tensor, axis int) *Tensor {
+	if axis < 0 || axis > x.Rank() {
+		x.g.fail("Unsqueeze: %s has no place for a dimension at %d", x, axis)
+	}
 	return one("Unsqueeze", Attrs{"_axis": axis}, x, x.g.Ints([]int64{int64(axis)}))
 }
 
@@ -323,6 +343,10 @@ var _ = register(&Op{
 func Expand(x *Tensor, shape ...int) *Tensor {
 	if x.Shape().Equal(shape) {
 		return x
+	}
+	x.g.wantSizes("Expand", shape)
+	if !x.Shape().spreadsTo(shape) {
+		x.g.fail("Expand: %s does not broadcast to %s", x, x.g.formatShape(shape))
 	}
 	return one("Expand", Attrs{"_shape": slices.Clone(shape)}, x, x.g.shapeTensor(shape, false))
 }

@@ -38,6 +38,20 @@ type Shape []int
 // Equal reports whether two shapes have the same dimensions, symbols included.
 func (s Shape) Equal(o Shape) bool { return slices.Equal(s, o) }
 
+// spreadsTo reports whether broadcasting s to o gives o.
+func (s Shape) spreadsTo(o Shape) bool {
+	lead := len(o) - len(s)
+	if lead < 0 {
+		return false
+	}
+	for i, d := range s {
+		if d != 1 && d != o[lead+i] {
+			return false
+		}
+	}
+	return true
+}
+
 // Static reports whether no dimension is a symbol.
 func (s Shape) Static() bool {
 	return !slices.ContainsFunc(s, func(d int) bool { return d < 0 })
@@ -48,7 +62,7 @@ func (s Shape) Elements() int {
 	n := 1
 	for _, d := range s {
 		if d < 0 {
-			panic("graphgen: Elements of a shape with a symbol")
+			panic(&BuildError{Message: "a shape with a dimension that is known only when the graph runs has no number of elements yet"})
 		}
 		n *= d
 	}
@@ -80,10 +94,14 @@ func (t *Tensor) Shape() Shape { return t.typ.Shape }
 
 // Dim is dimension i; negative i counts from the last.
 func (t *Tensor) Dim(i int) int {
-	if i < 0 {
-		i += len(t.typ.Shape)
+	at := i
+	if at < 0 {
+		at += t.Rank()
 	}
-	return t.typ.Shape[i]
+	if at < 0 || at >= t.Rank() {
+		t.g.fail("%s has no dimension %d", t, i)
+	}
+	return t.typ.Shape[at]
 }
 
 // Rank is the number of dimensions.

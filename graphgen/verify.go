@@ -6,8 +6,13 @@ import "fmt"
 // tensor is assigned once, types are those that the operators' rules give, inputs and
 // outputs have names, and every floating-point input is read. (Whole-number inputs may be
 // unread: a graph may have no use for lengths.)
-func (g *Graph) Verify() error {
+func (g *Graph) Verify() error { return Build(g.verify) }
+
+func (g *Graph) verify() error {
 	if err := checkRegistry(); err != nil {
+		return err
+	}
+	if err := g.verifyNames(); err != nil {
 		return err
 	}
 	known, read := map[*Tensor]bool{}, map[*Tensor]bool{}
@@ -60,6 +65,28 @@ func (g *Graph) Verify() error {
 	return nil
 }
 
+func (g *Graph) verifyNames() error {
+	taken := map[string]bool{}
+	check := func(kind, name string) error {
+		if name == "" || taken[name] {
+			return fmt.Errorf("%s %q has no name, or one that another input or output has", kind, name)
+		}
+		taken[name] = true
+		return nil
+	}
+	for _, in := range g.inputs {
+		if err := check("input", in.name); err != nil {
+			return err
+		}
+	}
+	for _, o := range g.outputs {
+		if err := check("output", o.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // SafeInPlace reports whether an output may be bound to an input's memory: every reader
 // of the input has run before the output is written, or is the writer itself and handles
 // each element alone (or, for Gemm's addend and scatter's data, copies it first).
@@ -81,16 +108,37 @@ func (g *Graph) SafeInPlace(input, output string) error {
 	if in.DType() != out.DType() || !in.Shape().Equal(out.Shape()) {
 		return fmt.Errorf("output %s cannot lie in the memory of input %s: types differ", out, in)
 	}
-	before := ancestors(out.node)
+	// A runtime may leave out a node that only passes memory on, so the writer is the node
+	// that computes, and whoever reads a view of the input reads the input.
+	writer := out.node
+	for writer != nil && writer.passesMemoryOn() && writer.In[0].node != nil {
+		writer = writer.In[0].node
+	}
+	if writer == nil {
+		return fmt.Errorf("output %q is not computed", output)
+	}
+	before, views := ancestors(writer), map[*Tensor]bool{in: true}
 	for _, n := range g.nodes {
 		for i, t := range n.In {
-			if t != in || before[n] || n == out.node && n.readsBeforeWriting(i) {
+			if t == nil || !views[t] {
+				continue
+			}
+			if n.passesMemoryOn() && i == 0 {
+				views[n.Out[0]] = true
+			}
+			if before[n] || n == writer && n.readsBeforeWriting(i) {
 				continue
 			}
 			return fmt.Errorf("output %q in the memory of input %q: %s may read it after it is overwritten", output, input, n)
 		}
 	}
 	return nil
+}
+
+// passesMemoryOn reports whether the output may be the first input's memory, seen
+// another way.
+func (n *Node) passesMemoryOn() bool {
+	return n.Op.Name == "Reshape" || n.Op.Name == "Unsqueeze" || n.Op.Name == "Identity"
 }
 
 // readsBeforeWriting reports whether input i may share the output's memory.

@@ -1,8 +1,10 @@
 package trainloop
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"march/runtime"
 	"march/trainloop/safetensors"
@@ -12,31 +14,34 @@ import (
 )
 
 // Engine runs a program's training graphs on one device. Parameters, AdamW's moments and
-// the gradient sums each lie in one flat buffer there; both graphs are bound to slices of
+// the gradient sums each lie in one flat buffer there; the graphs are bound to slices of
 // them once, and update them in place.
+//
+// On a CPU several micro-batches run at once, each on a thread of its own ([Replicas]).
 type Engine struct {
 	Manifest *manifest.Manifest
 
 	rt      *runtime.Runtime
-	buffers map[string]*runtime.Buffer // by kind: see kinds
+	buffers map[string]*runtime.Buffer // by kind: parameters and moments
 	views   map[string]*runtime.Tensor // by the graphs' input names
 
-	grad, update   *runtime.Binding
-	gradSession    *runtime.Session
-	tokens, labels *runtime.Tensor
-	loss, count    *runtime.Tensor
-	total, rate    *runtime.Tensor
-	step, norm     *runtime.Tensor
+	replicas      []*replica
+	sessions      []*runtime.Session
+	merge, update *runtime.Binding // merge is nil with one replica
+	total, rate   *runtime.Tensor
+	step, norm    *runtime.Tensor
 }
 
-// EngineOptions are switches for measuring.
+// EngineOptions say how an engine runs.
 type EngineOptions struct {
+	Replicas      int    // micro-batches that run at once; 0: one
 	Optimization  string // of ONNX Runtime's graph rewrites: "" (all), basic, disable
 	ProfilePrefix string // of the micro-batch graph's profile; "": none
 	NoUpdate      bool   // leave the optimizer out
 }
 
-// The flat buffers: parameters, AdamW's moments, gradient sums.
+// The flat buffers: parameters, AdamW's moments, and gradient sums, which each replica
+// has of its own.
 const (
 	kindParams = "params"
 	kindM      = "m"
@@ -64,21 +69,18 @@ func NewEngine(rt *runtime.Runtime, dir string, o EngineOptions) (e *Engine, err
 	if err := e.allocate(o); err != nil {
 		return e, err
 	}
-	if e.gradSession, e.grad, err = e.bind(dir, "grad", o); err != nil {
+	if err := e.bindReplicas(dir, o); err != nil {
 		return e, err
 	}
 	if !o.NoUpdate {
-		o.ProfilePrefix = ""
-		if _, e.update, err = e.bind(dir, "update", o); err != nil {
-			return e, err
-		}
+		err = e.bindUpdate(dir, o)
 	}
-	return e, nil
+	return e, err
 }
 
-// allocate makes the buffers and a view for every input and output of the graphs.
+// allocate makes the buffers, the replicas, and a view for every input of the graphs.
 func (e *Engine) allocate(o EngineOptions) error {
-	kinds := []string{kindParams, kindGrads}
+	kinds := []string{kindParams}
 	if !o.NoUpdate {
 		kinds = append(kinds, kindM, kindV)
 	}
@@ -88,112 +90,112 @@ func (e *Engine) allocate(o EngineOptions) error {
 			return err
 		}
 		e.buffers[kind] = b
-	}
-	for _, p := range e.Manifest.Parameters {
-		shape := make([]int64, len(p.Shape))
-		for i, d := range p.Shape {
-			shape[i] = int64(d)
-		}
-		if err := e.view(p.Name, p.Offset, shape...); err != nil {
+		if err := sliceViews(e.Manifest, b, kind, e.views); err != nil {
 			return err
 		}
 	}
-	for _, r := range e.Manifest.Ranges {
-		if err := e.view(r.Name, r.Offset, int64(r.Elements)); err != nil {
-			return err
-		}
-	}
-	var err error
-	scalar := func(t runtime.ElementType, shape ...int64) (x *runtime.Tensor) {
-		if err == nil {
-			x, err = e.rt.NewTensor(t, shape...)
-		}
-		return x
-	}
-	b, s := int64(e.Manifest.Batch), int64(e.Manifest.Length)
-	e.tokens, e.labels = scalar(runtime.Int64, b, s), scalar(runtime.Int64, b, s)
-	e.loss, e.count = scalar(runtime.Float32), scalar(runtime.Int64)
-	e.total, e.rate = scalar(runtime.Int64), scalar(runtime.Float32)
-	e.step, e.norm = scalar(runtime.Int64), scalar(runtime.Float32)
-	return err
-}
-
-// view makes the tensors of one slice: its parameters, gradients and moments.
-func (e *Engine) view(name string, offset int, shape ...int64) error {
-	m, v := variants.MomentNames(name)
-	for kind, input := range map[string]string{kindParams: name, kindGrads: variants.GradName(name), kindM: m, kindV: v} {
-		if e.buffers[kind] == nil {
-			continue
-		}
-		t, err := e.buffers[kind].Tensor(offset, runtime.Float32, shape...)
+	for range max(1, o.Replicas) {
+		r, err := newReplica(e.rt, e.Manifest)
 		if err != nil {
 			return err
 		}
-		e.views[input] = t
+		e.replicas = append(e.replicas, r)
+	}
+	for _, x := range []struct {
+		to *(*runtime.Tensor)
+		t  runtime.ElementType
+	}{{&e.total, runtime.Int64}, {&e.rate, runtime.Float32}, {&e.step, runtime.Int64}, {&e.norm, runtime.Float32}} {
+		var err error
+		if *x.to, err = e.rt.NewTensor(x.t); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// bind loads one graph and binds what its manifest lists.
-func (e *Engine) bind(dir, name string, o EngineOptions) (*runtime.Session, *runtime.Binding, error) {
+// sliceViews makes a view of every parameter's and every range's slice of a flat buffer,
+// under the graphs' names for what the buffer holds.
+func sliceViews(m *manifest.Manifest, b *runtime.Buffer, kind string, views map[string]*runtime.Tensor) error {
+	add := func(name string, offset int, shape ...int64) (err error) {
+		views[viewName(kind, name)], err = b.Tensor(offset, runtime.Float32, shape...)
+		return err
+	}
+	for _, p := range m.Parameters {
+		shape := make([]int64, len(p.Shape))
+		for i, d := range p.Shape {
+			shape[i] = int64(d)
+		}
+		if err := add(p.Name, p.Offset, shape...); err != nil {
+			return err
+		}
+	}
+	for _, r := range m.Ranges {
+		if err := add(r.Name, r.Offset, int64(r.Elements)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// open loads one of the program's graphs.
+func (e *Engine) open(dir, name string, threads int, o EngineOptions) (*runtime.Session, *manifest.Graph, error) {
 	g := e.Manifest.Graphs[name]
 	if g == nil {
 		return nil, nil, fmt.Errorf("the program has no %s.onnx", name)
 	}
-	s, err := e.rt.Session(filepath.Join(dir, g.File), runtime.SessionOptions{Optimization: o.Optimization, ProfilePrefix: o.ProfilePrefix})
-	if err != nil {
-		return nil, nil, err
+	s, err := e.rt.Session(filepath.Join(dir, g.File), runtime.SessionOptions{Optimization: o.Optimization, ProfilePrefix: o.ProfilePrefix, Threads: threads})
+	if err == nil {
+		e.sessions = append(e.sessions, s)
 	}
-	known := map[string]*runtime.Tensor{
-		variants.Tokens: e.tokens, variants.Labels: e.labels, variants.Loss: e.loss,
-		variants.Rate: e.rate, variants.Step: e.step, variants.GradNorm: e.norm,
-	}
-	known[variants.Count] = e.count
-	if name == "update" {
-		known[variants.Count] = e.total
-	}
-	for input, t := range e.views {
-		known[input], known[variants.NewName(input)] = t, t
-	}
-	in, out := map[string]*runtime.Tensor{}, map[string]*runtime.Tensor{}
-	for _, p := range g.Inputs {
-		if in[p.Name] = known[p.Name]; in[p.Name] == nil {
-			return s, nil, fmt.Errorf("%s has an input %q that training does not know", g.File, p.Name)
-		}
-	}
-	for _, p := range g.Outputs {
-		if out[p.Name] = known[p.Name]; out[p.Name] == nil {
-			return s, nil, fmt.Errorf("%s has an output %q that training does not know", g.File, p.Name)
-		}
-	}
-	b, err := s.Bind(in, out)
-	return s, b, err
+	return s, g, err
 }
 
-// Micro runs forward and backward pass of one micro-batch, tokens and labels [B·S], and
-// adds its gradients to the sums. It returns the summed loss and the number of labels.
-func (e *Engine) Micro(tokens, labels []int64) (loss float64, count int64, err error) {
-	if err := runtime.Upload(e.tokens, tokens); err != nil {
-		return 0, 0, err
+// bind binds what a graph's manifest lists to the tensors of that name; an output
+// NAME.new goes where the input NAME lies.
+func bind(s *runtime.Session, g *manifest.Graph, known ...map[string]*runtime.Tensor) (*runtime.Binding, error) {
+	find := func(name string) *runtime.Tensor {
+		for _, k := range known {
+			if t := k[name]; t != nil {
+				return t
+			}
+			if t := k[strings.TrimSuffix(name, variants.NewName(""))]; t != nil {
+				return t
+			}
+		}
+		return nil
 	}
-	if err := runtime.Upload(e.labels, labels); err != nil {
-		return 0, 0, err
+	in, out := map[string]*runtime.Tensor{}, map[string]*runtime.Tensor{}
+	for _, list := range []struct {
+		ports []manifest.Port
+		to    map[string]*runtime.Tensor
+	}{{g.Inputs, in}, {g.Outputs, out}} {
+		for _, p := range list.ports {
+			if list.to[p.Name] = find(p.Name); list.to[p.Name] == nil {
+				return nil, fmt.Errorf("%s has an input or output %q that training does not know", g.File, p.Name)
+			}
+		}
 	}
-	if err := e.grad.Run(); err != nil {
-		return 0, 0, err
-	}
-	l, err := read[float32](e.loss)
+	return s.Bind(in, out)
+}
+
+func (e *Engine) bindUpdate(dir string, o EngineOptions) error {
+	o.ProfilePrefix = ""
+	s, g, err := e.open(dir, "update", 0, o)
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
-	n, err := read[int64](e.count)
-	return float64(l), n, err
+	e.update, err = bind(s, g, e.views, e.replicas[0].views, map[string]*runtime.Tensor{
+		variants.Count: e.total, variants.Rate: e.rate, variants.Step: e.step, variants.GradNorm: e.norm})
+	return err
 }
 
 // Update takes optimizer step number step (from 1) with the gradients summed since the
 // last one over count labels, and starts new sums. It returns the global norm of the
 // mean gradient before clipping; where that is not finite, nothing was changed.
 func (e *Engine) Update(rate float64, step, count int64) (norm float64, err error) {
+	if err := e.Merge(); err != nil {
+		return 0, err
+	}
 	if err := write(e.rate, float32(rate)); err != nil {
 		return 0, err
 	}
@@ -206,7 +208,7 @@ func (e *Engine) Update(rate float64, step, count int64) (norm float64, err erro
 	if err := e.update.Run(); err != nil {
 		return 0, err
 	}
-	if err := e.buffers[kindGrads].Zero(); err != nil {
+	if err := e.replicas[0].grads.Zero(); err != nil {
 		return 0, err
 	}
 	n, err := read[float32](e.norm)
@@ -230,10 +232,14 @@ func (e *Engine) Parameters() map[string]*runtime.Tensor {
 	return list
 }
 
-// tensor reads one slice of a flat buffer: kindParams, kindM, kindV or kindGrads.
+// tensor reads one parameter's slice of a flat buffer.
 func (e *Engine) tensor(kind string, p manifest.Parameter) ([]float32, error) {
+	views := e.views
+	if kind == kindGrads {
+		views = e.replicas[0].views
+	}
 	v := make([]float32, p.Elements())
-	return v, runtime.Download(e.views[viewName(kind, p.Name)], v)
+	return v, runtime.Download(views[viewName(kind, p.Name)], v)
 }
 
 func viewName(kind, param string) string {
@@ -259,7 +265,7 @@ func (e *Engine) LoadStart(dir string) error {
 func (e *Engine) load(kind string, f *safetensors.File) error {
 	for _, p := range e.Manifest.Parameters {
 		v := make([]float32, p.Elements())
-		if err := safetensors.Read(f, p.Name, v); err != nil {
+		if err := safetensors.Read(f, viewName(kind, p.Name), v); err != nil {
 			return err
 		}
 		if err := runtime.Upload(e.views[viewName(kind, p.Name)], v); err != nil {
@@ -270,27 +276,24 @@ func (e *Engine) load(kind string, f *safetensors.File) error {
 }
 
 // Profile ends profiling and returns the file with the micro-batch graph's profile.
-func (e *Engine) Profile() (string, error) { return e.gradSession.EndProfiling() }
+func (e *Engine) Profile() (string, error) { return e.sessions[0].EndProfiling() }
 
 // Close gives the device memory back. The runtime, which the caller opened, stays.
 func (e *Engine) Close() error {
-	var first error
-	for _, b := range []*runtime.Binding{e.grad, e.update} {
-		if b != nil {
-			if err := b.Close(); err != nil && first == nil {
-				first = err
-			}
-		}
+	var errs []error
+	for _, s := range e.sessions { // and their bindings
+		errs = append(errs, s.Close())
 	}
-	for _, t := range []*runtime.Tensor{e.tokens, e.labels, e.loss, e.count, e.total, e.rate, e.step, e.norm} {
+	for _, r := range e.replicas {
+		errs = append(errs, r.close())
+	}
+	for _, t := range []*runtime.Tensor{e.total, e.rate, e.step, e.norm} {
 		if t != nil {
-			t.Close()
+			errs = append(errs, t.Close())
 		}
 	}
 	for _, b := range e.buffers {
-		if err := b.Free(); err != nil && first == nil {
-			first = err
-		}
+		errs = append(errs, b.Free())
 	}
-	return first
+	return errors.Join(errs...)
 }

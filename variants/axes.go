@@ -117,13 +117,14 @@ func (c Config) YAML() string {
 	return string(b)
 }
 
-// Difference lists the axes in which c differs from base, as axis=value.
+// Difference lists the axes in which c differs from base, as axis=value. Values hold no
+// plus sign, which separates changes in a variant's name.
 func (c Config) Difference(base Config) []string {
 	var list []string
 	other := fieldsOf(&base)
 	for i, f := range fieldsOf(&c) {
 		if a, b := f.value.Interface(), other[i].value.Interface(); a != b {
-			list = append(list, fmt.Sprintf("%s=%v", f.axis, a))
+			list = append(list, f.axis+"="+strings.ReplaceAll(fmt.Sprint(a), "+", ""))
 		}
 	}
 	return list
@@ -157,17 +158,15 @@ func ReadYAML(data []byte, scale, arch string) (Variant, error) {
 			return Variant{}, fmt.Errorf("line %d: %w", s.line, err)
 		}
 	}
-	v.Changes = append(v.Changes, v.Config.Difference(mustFind(v, scale))...)
-	return v, v.Config.Validate()
-}
-
-// mustFind is the catalogue's config of a variant that was just found.
-func mustFind(v Variant, scale string) Config {
-	base, err := Find(v.Study+"/"+v.Base, scale, v.Config.Arch)
-	if err != nil {
-		return v.Config
+	if err := v.Config.Validate(); err != nil {
+		return Variant{}, err
 	}
-	return base.Config
+	plain, err := Find(v.Study+"/"+v.Base, scale, arch)
+	if err != nil {
+		return Variant{}, err
+	}
+	v.Changes = v.Config.Difference(plain.Config)
+	return v, nil
 }
 
 type setting struct {
@@ -192,7 +191,7 @@ func flatten(file *ast.File) ([]setting, error) {
 				}
 			}
 		case *ast.MappingValueNode:
-			key := n.Key.String()
+			key := n.Key.GetToken().Value // without quotes
 			if slices.ContainsFunc(list, func(s setting) bool { return s.axis == prefix+key }) {
 				return fmt.Errorf("line %d: %s is set twice", line, prefix+key)
 			}
@@ -239,7 +238,7 @@ func suggest(name string, known []string) string {
 	var list []near
 	for _, k := range known {
 		d := levenshtein.ComputeDistance(strings.ToLower(name), strings.ToLower(k))
-		if d <= max(2, len(name)/3) || len(name) > 2 && strings.Contains(k, name) {
+		if d <= max(2, len(name)/3) && d < len(k) || len(name) > 2 && strings.Contains(k, name) {
 			list = append(list, near{k, d})
 		}
 	}

@@ -127,13 +127,17 @@ func (c Config) Validate() error {
 		return fmt.Errorf("kv_heads %d does not divide heads %d", c.KVHeads, c.Heads)
 	case c.Attn.Local == "alternate" && c.Length < 2:
 		return fmt.Errorf("attn.local alternate needs a length of at least 2, found length %d", c.Length)
-	case c.Training.Warmup+c.Training.Cooldown > 1:
+	case c.Training.Schedule == "wsd" && c.Training.Warmup+c.Training.Cooldown > 1:
 		return fmt.Errorf("training.warmup %g and training.cooldown %g together exceed all steps", c.Training.Warmup, c.Training.Cooldown)
 	}
 	return nil
 }
 
-// limits bound the numeric axes; those that are not listed must be positive.
+// minEps keeps what is added to a denominator a normal number in float32. Zero would turn
+// AdamW's step where no gradient ever came (0/0: unused rows, the buffers' padding) into NaN.
+const minEps = 1e-20
+
+// limits bound the numeric axes, every one of them.
 var limits = map[string][2]float64{
 	"kv_heads":                 {0, 1 << 16},
 	"vocab":                    {4, 1 << 24},
@@ -143,11 +147,11 @@ var limits = map[string][2]float64{
 	"training.final_rate":      {0, 1},
 	"training.beta1":           {0, 1 - 1e-9},
 	"training.beta2":           {0, 1 - 1e-9},
-	"training.eps":             {0, 1},
+	"training.eps":             {minEps, 1},
 	"training.decay":           {0, 1e3},
 	"training.clip":            {0, math.MaxFloat32},
 	"training.rate":            {1e-12, 1e3},
-	"norm.eps":                 {0, 1},
+	"norm.eps":                 {minEps, 1},
 	"position.std":             {0, 1e3},
 	"init_std":                 {0, 1e3},
 	"training.steps":           {1, 1e12},

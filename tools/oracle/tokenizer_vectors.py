@@ -177,7 +177,7 @@ def main():
     write("text.txt", "\n<|endoftext|>\n".join(docs))
 
     trained = ByteLevelBPETokenizer()
-    trained.train_from_iterator(docs, vocab_size=600, min_frequency=2, special_tokens=SPECIALS, show_progress=False)
+    trained.train_from_iterator(docs, vocab_size=480, min_frequency=2, special_tokens=SPECIALS, show_progress=False)
     write("trained.json", trained.to_str(pretty=True))
 
     added = json.loads(trained.to_str())

@@ -174,6 +174,9 @@ func Read(dir string) (*Manifest, error) {
 	if err := d.Decode(m); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, fmt.Errorf("%s: something follows the manifest's closing brace", path)
+	}
 	if err := m.check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -218,9 +221,17 @@ func (m *Manifest) check() error {
 			return fmt.Errorf("range %s is %+v, wanted %+v", r.Name, m.Ranges[i], r)
 		}
 	}
+	for name := range m.Files {
+		if filepath.Base(name) != name || name == "." || name == ".." {
+			return fmt.Errorf("file %q is not in the folder", name)
+		}
+	}
 	for name, g := range m.Graphs {
-		if g == nil || filepath.Base(g.File) != g.File {
-			return fmt.Errorf("graph %s has no file in the folder", name)
+		if g == nil {
+			return fmt.Errorf("graph %s is empty", name)
+		}
+		if _, ok := m.Files[g.File]; !ok {
+			return fmt.Errorf("graph %s: file %q is not among the files", name, g.File)
 		}
 	}
 	return nil

@@ -75,6 +75,9 @@ func write(dir string, v variants.Variant, o Options) (*manifest.Manifest, error
 	if o.Graphs == nil {
 		o.Graphs = Graphs()
 	}
+	if err := o.check(v.Config); err != nil {
+		return nil, err // before an older program in the folder is touched
+	}
 	m, err := describe(v, o)
 	if err != nil {
 		return nil, err
@@ -96,6 +99,22 @@ func write(dir string, v variants.Variant, o Options) (*manifest.Manifest, error
 		}
 	}
 	return m, m.Write(dir)
+}
+
+// check refuses what no program can be made of.
+func (o Options) check(c variants.Config) error {
+	if _, err := graphgen.ParseTarget(string(o.Target)); err != nil {
+		return err
+	}
+	if o.Batch < 1 || o.Length < 1 || o.Length > c.Length {
+		return fmt.Errorf("batch %d × length %d: wanted a batch of at least 1 and a length from 1 to %d (the model's positions)", o.Batch, o.Length, c.Length)
+	}
+	for _, name := range o.Graphs {
+		if !slices.Contains(Graphs(), name) {
+			return fmt.Errorf("graph %q is not one of %v", name, Graphs())
+		}
+	}
+	return c.Validate()
 }
 
 // describe fills in what the manifest says of the model itself.

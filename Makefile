@@ -1,0 +1,60 @@
+# march: set up, build, test, compare. `make bench` is the main job, `make test` the tests.
+
+GO       ?= go
+CACHE    ?= $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/march
+PYTHON   ?= python3
+CHECKER  := $(CACHE)/checker-onnx-1.23.2
+STATIC   := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+.PHONY: all setup build bench test test-race check-onnx lint generate goldens clean
+
+all: build
+
+# ONNX Runtime, pinned, into the user's cache; nothing to do where it is there.
+setup:
+	$(GO) run ./tools/setup
+
+build:
+	$(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/march ./cmd/march
+
+# Six variants, trained and compared on the embedded corpus.
+bench: setup build
+	bin/march bench
+
+test: setup
+	$(GO) test ./...
+
+# The packages with goroutines, under the race detector.
+test-race: setup
+	$(GO) test -race ./runtime/... ./trainloop/tokenizer ./trainloop/corpus ./cmd/internal/...
+
+# Every graph of a few variants, accepted by onnx's own checker with full shape inference.
+check-onnx: build $(CHECKER)/bin/python
+	rm -rf bin/checked
+	bin/march gen --variant 'sharing/*' --variant baseline+act=silu+glu=true+ff=256 --variant baseline+heads=12+qkv_dim=8 --variant gpt2 --scale tiny --out bin/checked/portable > /dev/null
+	bin/march gen --variant baseline --variant very_wide_cycle --variant gpt2 --scale tiny --target ort --out bin/checked/ort > /dev/null
+	bin/march gen --variant very_wide_cycle --out bin/checked/paper > /dev/null
+	$(CHECKER)/bin/python tools/oracle/check_onnx.py bin/checked
+
+$(CHECKER)/bin/python:
+	$(PYTHON) -m venv $(CHECKER).new
+	$(CHECKER).new/bin/python -m pip install --quiet onnx==1.23.2 numpy==2.4.6
+	rm -rf $(CHECKER) && mv $(CHECKER).new $(CHECKER)
+
+lint:
+	@test -z "$$(gofmt -l $$(git ls-files '*.go' | grep -v '\.pb\.go$$'))" || { gofmt -l $$(git ls-files '*.go' | grep -v '\.pb\.go$$'); echo "gofmt would change these files"; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATIC) ./...
+	$(GO) mod tidy -diff
+
+# Needs protoc and google.golang.org/protobuf/cmd/protoc-gen-go in PATH.
+generate:
+	$(GO) generate ./...
+
+# Recomputes the reference values with PyTorch (tools/oracle/requirements.txt).
+goldens:
+	$(PYTHON) tools/oracle/make_goldens.py
+
+clean:
+	rm -rf bin

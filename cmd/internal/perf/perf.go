@@ -1,0 +1,238 @@
+// Package perf measures training steps: a program's forward pass, backward pass and
+// gradient accumulation, for any models, targets and numbers of threads. It does not
+// measure data loading or the optimizer, and judges nothing. Start at [Measure].
+package perf
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"march/graphgen"
+	"march/runtime"
+	"march/trainloop"
+	"march/trainloop/rng"
+	"march/variants"
+	"march/variants/program"
+)
+
+// Workload is what is measured.
+type Workload struct {
+	Name    string           `json:"workload"`
+	Variant variants.Variant `json:"-"`
+	Batch   int              `json:"batch"`
+	Length  int              `json:"length"`
+}
+
+// Workloads are the reference workloads, defined as benchmarks of other frameworks define
+// them too: decoders with biases everywhere, 1/√dk, learned positions, tied embeddings.
+func Workloads() []Workload {
+	plain := func(name string, d, layers, heads, ff, vocab, batch, length int) Workload {
+		v, err := variants.Find("plain/gpt2", "tiny", "")
+		if err != nil {
+			panic(err) // of the catalogue
+		}
+		c := &v.Config
+		c.D, c.Heads, c.QKVDim, c.FF, c.Vocab, c.Length = d, heads, d/heads, ff, vocab, length
+		c.Share = variants.Share{Unique: layers, Uses: layers, Assignment: "seq"}
+		c.Training.TokensPerStep = batch * length
+		v.Base, v.Scale = name, "workload"
+		return Workload{name, v, batch, length}
+	}
+	return []Workload{
+		plain("P1", 512, 8, 8, 2048, 16384, 32, 512),
+		plain("P2", 128, 4, 4, 512, 2048, 8, 128),
+		plain("tiny", 96, 6, 6, 384, 2048, 8, 128),
+	}
+}
+
+// Options say how long and how closely to look.
+type Options struct {
+	Targets  []graphgen.Target
+	Replicas int // parts of the batch that run at once, each on its share of the threads; 0: as training does
+	Warmup   int // steps before the clock starts
+	Steps    int // timed steps
+	Rounds   int // how often each target is measured, in turn, so that a drifting machine hits all alike
+	Ops      bool
+}
+
+// Result is one measurement of one workload and target.
+type Result struct {
+	Workload   string  `json:"workload"`
+	Target     string  `json:"target"`
+	Precision  string  `json:"precision"`
+	Device     string  `json:"device"`
+	Threads    int     `json:"threads"`
+	Replicas   int     `json:"replicas"` // micro-batches at once
+	Runtime    string  `json:"onnxruntime"`
+	Parameters int64   `json:"parameters"`
+	Nodes      int     `json:"nodes"`
+	LoadS      float64 `json:"load_s"` // session creation and first step
+	MS         float64 `json:"ms"`     // median step
+	MinMS      float64 `json:"min_ms"` // fastest step
+	TokensPerS float64 `json:"tokens_per_s"`
+	GFLOPS     float64 `json:"gflop_per_s"` // of matrix products
+	PeakMB     float64 `json:"process_peak_mb,omitempty"`
+	Ops        []OpRow `json:"ops,omitempty"`
+}
+
+// OpRow is the time that one kind of operator takes in a step.
+type OpRow struct {
+	Op    string  `json:"op"`
+	Calls int     `json:"calls"`
+	MS    float64 `json:"ms"`
+	Share float64 `json:"share"`
+}
+
+// running is a loaded workload with its clock readings.
+type running struct {
+	w              Workload
+	target         graphgen.Target
+	e              *trainloop.Engine
+	replicas       int
+	tokens, labels []int64
+	times          []float64
+	result         Result
+}
+
+// Measure times every workload for every target.
+func Measure(rt *runtime.Runtime, list []Workload, o Options, done func(Result)) ([]Result, error) {
+	dir, err := os.MkdirTemp("", "march-perf-*")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	var results []Result
+	for i, w := range list {
+		var group []*running
+		err := func() error {
+			defer func() {
+				for _, r := range group {
+					r.e.Close()
+				}
+			}()
+			for j, t := range o.Targets {
+				r, err := start(rt, fmt.Sprintf("%s/%d-%d", dir, i, j), w, t, o)
+				if err != nil {
+					return fmt.Errorf("workload %s, target %s: %w", w.Name, t, err)
+				}
+				group = append(group, r)
+			}
+			for range max(1, o.Rounds) {
+				for _, r := range group {
+					if err := r.run(o.Steps); err != nil {
+						return err
+					}
+				}
+			}
+			for _, r := range group {
+				res, err := r.finish(o)
+				if err != nil {
+					return err
+				}
+				results = append(results, res)
+				done(res)
+			}
+			return nil
+		}()
+		if err != nil {
+			return results, err
+		}
+	}
+	return results, nil
+}
+
+// start loads a workload and warms it up.
+func start(rt *runtime.Runtime, dir string, w Workload, t graphgen.Target, o Options) (*running, error) {
+	replicas := o.Replicas
+	if replicas == 0 {
+		replicas = trainloop.Replicas(int64(w.Batch), rt.Threads())
+	}
+	if w.Batch%replicas != 0 {
+		return nil, fmt.Errorf("a batch of %d sequences does not divide into %d replicas", w.Batch, replicas)
+	}
+	m, err := program.Write(dir, w.Variant, program.Options{Target: t, Batch: w.Batch / replicas, Length: w.Length, Graphs: []string{"grad"}})
+	if err != nil {
+		return nil, err
+	}
+	b, err := w.Variant.Config.Budget()
+	if err != nil {
+		return nil, err
+	}
+	eo := trainloop.EngineOptions{NoUpdate: true, Replicas: replicas}
+	if o.Ops {
+		eo.ProfilePrefix = dir + "/profile"
+	}
+	began := time.Now()
+	e, err := trainloop.NewEngine(rt, dir, eo)
+	if err != nil {
+		return nil, err
+	}
+	r := &running{w: w, target: t, e: e, replicas: replicas, tokens: make([]int64, w.Batch*w.Length), labels: make([]int64, w.Batch*w.Length)}
+	if err := e.LoadStart(dir); err != nil {
+		return nil, err
+	}
+	s := rng.New(1, rng.Name("perf"))
+	for i := range r.tokens {
+		r.tokens[i], r.labels[i] = int64(s.Below(uint64(w.Variant.Config.Vocab))), int64(s.Below(uint64(w.Variant.Config.Vocab)))
+	}
+	if err := r.run(1); err != nil {
+		return nil, err
+	}
+	r.result = Result{
+		Workload: w.Name, Target: string(t), Precision: m.Precision, Device: rt.Device().String(), Threads: rt.Threads(), Replicas: replicas, Runtime: rt.Version(),
+		Parameters: b.Total, Nodes: m.Graphs["grad"].Nodes, LoadS: time.Since(began).Seconds(),
+		GFLOPS: float64(b.TrainingFLOPs) * float64(w.Batch*w.Length) / 1e9,
+	}
+	if err := r.run(o.Warmup); err != nil {
+		return nil, err
+	}
+	r.times = nil
+	return r, nil
+}
+
+func (r *running) run(steps int) error {
+	size := len(r.tokens) / r.replicas
+	fill := func(i int64, tokens, labels []int64) {
+		copy(tokens, r.tokens[int(i)*size:])
+		copy(labels, r.labels[int(i)*size:])
+	}
+	for range steps {
+		began := time.Now()
+		if _, _, err := r.e.Accumulate(0, int64(r.replicas), fill); err != nil {
+			return err
+		}
+		if err := r.e.Merge(); err != nil {
+			return err
+		}
+		r.times = append(r.times, time.Since(began).Seconds())
+	}
+	return nil
+}
+
+func (r *running) finish(o Options) (Result, error) {
+	slices.Sort(r.times)
+	median := r.times[len(r.times)/2]
+	x := r.result
+	x.MS, x.MinMS = 1e3*median, 1e3*r.times[0]
+	x.TokensPerS = float64(r.w.Batch*r.w.Length) / median
+	x.GFLOPS /= median
+	x.PeakMB = peakMB()
+	if !o.Ops {
+		return x, nil
+	}
+	file, err := r.e.Profile()
+	if err != nil {
+		return x, err
+	}
+	p, err := runtime.SummarizeProfile(file, o.Warmup+1)
+	if err != nil {
+		return x, err
+	}
+	runs := float64(p.Runs)
+	for _, op := range p.Ops {
+		x.Ops = append(x.Ops, OpRow{op.Name, int(float64(op.Count)/runs + 0.5), 1e3 * op.Time.Seconds() / runs, op.Share})
+	}
+	return x, nil
+}

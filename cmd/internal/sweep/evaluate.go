@@ -1,0 +1,261 @@
+package sweep
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"march/evalsuite"
+	"march/results/record"
+	"march/runtime"
+	"march/trainloop"
+	"march/trainloop/safetensors"
+	"march/variants/manifest"
+)
+
+// Suite is an evaluation suite with what it needs to know of a run's data.
+type Suite interface {
+	Name() string
+	// Items gives the suite's items for a lab; it may be called for every cell.
+	Items(l *Lab) (evalsuite.Suite, error)
+}
+
+// ReadySuite is a suite that needs no data of the run.
+type ReadySuite struct{ evalsuite.Suite }
+
+// Items is the suite itself.
+func (s ReadySuite) Items(*Lab) (evalsuite.Suite, error) { return s.Suite, nil }
+
+// Perplexity scores the validation stream of the lab's data.
+type Perplexity struct{}
+
+// Name is "ppl".
+func (Perplexity) Name() string { return "ppl" }
+
+// Items is the perplexity of the validation stream.
+func (Perplexity) Items(l *Lab) (evalsuite.Suite, error) {
+	return evalsuite.NewPerplexity(l.Data.Valid(), evalsuite.PerplexityOptions{})
+}
+
+// limitOf is the limit that holds for a suite: perplexity has its own.
+func (l *Lab) limitOf(s Suite) int {
+	if s.Name() == "ppl" {
+		return 0
+	}
+	return l.Options.Limit
+}
+
+// LoadedModel is a program's eval.onnx with parameters of its own.
+type LoadedModel struct {
+	*evalsuite.ONNXModel
+	Manifest *manifest.Manifest
+	buffer   *runtime.Buffer
+}
+
+// Close gives everything back.
+func (m *LoadedModel) Close() error {
+	err := m.ONNXModel.Close()
+	if e := m.buffer.Free(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// LoadModel loads a program's eval.onnx with the parameters in a safetensors file.
+func LoadModel(rt *runtime.Runtime, programDir, params string) (_ *LoadedModel, err error) {
+	m, err := manifest.Read(programDir)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Verify(programDir); err != nil {
+		return nil, err
+	}
+	g := m.Graphs["eval"]
+	if g == nil {
+		return nil, fmt.Errorf("program %s has no eval.onnx", programDir)
+	}
+	f, err := safetensors.Open(params)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := rt.Alloc(m.BufferBytes())
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			b.Free()
+		}
+	}()
+	tensors := map[string]*runtime.Tensor{}
+	for _, p := range m.Parameters {
+		shape := make([]int64, len(p.Shape))
+		for i, d := range p.Shape {
+			shape[i] = int64(d)
+		}
+		t, err := b.Tensor(p.Offset, runtime.Float32, shape...)
+		if err != nil {
+			return nil, err
+		}
+		v := make([]float32, p.Elements())
+		if err := safetensors.Read(f, p.Name, v); err != nil {
+			return nil, fmt.Errorf("%w (are these the parameters of %s/%s?)", err, m.Study, m.Variant)
+		}
+		if err := runtime.Upload(t, v); err != nil {
+			return nil, err
+		}
+		tensors[p.Name] = t
+	}
+	x, err := evalsuite.NewONNXModel(rt, filepath.Join(programDir, g.File), tensors, m.MaxLength)
+	if err != nil {
+		return nil, err
+	}
+	return &LoadedModel{x, m, b}, nil
+}
+
+// Evaluate scores the newest checkpoint in a run's folder on the lab's suites; predictions
+// go to its folder predictions.
+func (l *Lab) Evaluate(ctx context.Context, run string, c Cell) (map[string]*evalsuite.Result, error) {
+	cp, err := trainloop.Latest(run, func(text string) {
+		if l.Progress.Note != nil {
+			l.Progress.Note(c, text)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if cp == nil {
+		return nil, fmt.Errorf("%s has no checkpoint to evaluate", run)
+	}
+	m, err := LoadModel(l.Runtime, ProgramDir(run), cp.Params())
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	return l.EvaluateModel(ctx, m, filepath.Join(run, "predictions"), c)
+}
+
+// EvaluateModel scores a model on the lab's suites.
+func (l *Lab) EvaluateModel(ctx context.Context, m evalsuite.Model, predictions string, c Cell) (map[string]*evalsuite.Result, error) {
+	if len(l.Suites) > 0 && predictions != "" {
+		if err := os.MkdirAll(predictions, 0o777); err != nil {
+			return nil, err
+		}
+	}
+	out := map[string]*evalsuite.Result{}
+	for _, s := range l.Suites {
+		items, err := s.Items(l)
+		if err != nil {
+			return nil, fmt.Errorf("suite %s: %w", s.Name(), err)
+		}
+		o := l.Options
+		if predictions != "" {
+			o.Predictions = filepath.Join(predictions, s.Name()+".jsonl")
+		}
+		o.Limit = l.limitOf(s)
+		o.Progress = func(done, total int) {
+			if l.Progress.Eval != nil {
+				l.Progress.Eval(c, s.Name(), done, total)
+			}
+		}
+		if out[s.Name()], err = evalsuite.Run(ctx, m, l.Data.Tokenizer(), items, o); err != nil {
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx)
+			}
+			return nil, fmt.Errorf("suite %s: %w", s.Name(), err)
+		}
+	}
+	return out, nil
+}
+
+// addSuites puts results into a record, beside those of other suites.
+func addSuites(r *record.Run, suites map[string]*evalsuite.Result) {
+	if r.Suites == nil {
+		r.Suites = map[string]record.Suite{}
+	}
+	for name, s := range suites {
+		x := record.Suite{Items: s.Items, Ties: s.Ties, Identical: s.Identical, Truncated: s.Truncated, Limit: s.Limit,
+			Settings: s.Settings, Notes: s.Notes, Tokens: s.Tokens, Seconds: s.Seconds}
+		for _, v := range s.Scores {
+			x.Scores = append(x.Scores, record.Score(v))
+		}
+		for _, g := range s.Groups {
+			x.Groups = append(x.Groups, record.Group(g))
+		}
+		r.Suites[name] = x
+	}
+	if ppl, ok := suites["ppl"]; ok {
+		if loss, ok := ppl.Score("loss"); ok {
+			r.Validation = &record.Validation{Loss: loss, Tokens: ppl.Tokens}
+		}
+	}
+}
+
+// AddSuites evaluates a finished run on the lab's suites and updates its record, if the
+// folder has one. The record that it returns has the lab's suites only.
+func (l *Lab) AddSuites(ctx context.Context, run string) (*record.Run, error) {
+	suites, err := l.Evaluate(ctx, run, Cell{Dir: run})
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(run, record.FileName)
+	r, err := record.ReadFile(path)
+	switch {
+	case err == nil:
+		addSuites(r, suites)
+		if err := record.WriteFile(path, r); err != nil {
+			return nil, err
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	r = &record.Run{}
+	addSuites(r, suites)
+	return r, nil
+}
+
+// EvaluateParams scores a program with the parameters in a safetensors file.
+func (l *Lab) EvaluateParams(ctx context.Context, programDir, params string) (*record.Run, error) {
+	m, err := LoadModel(l.Runtime, programDir, params)
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	suites, err := l.EvaluateModel(ctx, m, "", Cell{})
+	if err != nil {
+		return nil, err
+	}
+	r := &record.Run{}
+	addSuites(r, suites)
+	return r, nil
+}
+
+// Vocab is the vocabulary of a program.
+func Vocab(programDir string) (int, error) {
+	m, err := manifest.Read(programDir)
+	if err != nil {
+		return 0, err
+	}
+	return m.Vocab, nil
+}
+
+// SaveTokens writes the token lists that the lab's suites would score with a program.
+func (l *Lab) SaveTokens(file, programDir string) (int, error) {
+	m, err := manifest.Read(programDir)
+	if err != nil {
+		return 0, err
+	}
+	var list []evalsuite.Suite
+	for _, s := range l.Suites {
+		items, err := s.Items(l)
+		if err != nil {
+			return 0, err
+		}
+		list = append(list, items)
+	}
+	return evalsuite.SaveTokens(file, l.Data.Tokenizer(), m.MaxLength, l.Options.Limit, list...)
+}

@@ -1,0 +1,333 @@
+// Package sweep drives several floors at once: it turns a cell of a comparison (a variant
+// at a scale with a seed) into a program, a training run, scores and a record, and runs
+// the cells of a bench so that a second call does only what is missing. It prints
+// nothing and knows no flags. Start at [Cell.Run] and [Bench].
+package sweep
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	goruntime "runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"march/evalsuite"
+	"march/graphgen"
+	"march/results"
+	"march/results/record"
+	"march/runtime"
+	"march/trainloop"
+	"march/trainloop/corpus"
+	"march/variants"
+	"march/variants/manifest"
+	"march/variants/program"
+)
+
+// Lab is what all cells of a comparison share.
+type Lab struct {
+	Runtime  *runtime.Runtime
+	Hardware string // the processor's or the GPU's name
+	March    string // version
+	Target   graphgen.Target
+	Data     *corpus.Dataset
+	DataName string
+	Suites   []Suite
+	Options  evalsuite.Options // Predictions is set per suite
+	// SaveEvery and ValidateEvery are trainloop's.
+	SaveEvery, ValidateEvery int64
+	Progress                 Progress
+}
+
+// Progress hears what a cell does. Nil functions are not called.
+type Progress struct {
+	Step func(c Cell, m trainloop.Metric)
+	Eval func(c Cell, suite string, done, total int)
+	Note func(c Cell, text string)
+}
+
+// Cell is one run of a comparison.
+type Cell struct {
+	Variant variants.Variant
+	Seed    uint64
+	Batch   int    // sequences of a micro-batch; 0: as program.DefaultBatch says
+	Dir     string // the run's folder
+}
+
+// String names the cell.
+func (c Cell) String() string {
+	return fmt.Sprintf("%s %s seed %d", c.Variant.FullName(), c.Variant.Config.Arch, c.Seed)
+}
+
+// CellDir is the folder of a cell below a bench's.
+func CellDir(out string, v variants.Variant, seed uint64) string {
+	return filepath.Join(out, v.Study, v.Name(), v.Config.Arch, fmt.Sprintf("seed-%d", seed))
+}
+
+// ProgramDir is the program's folder in a run's.
+func ProgramDir(run string) string { return filepath.Join(run, "program") }
+
+// settings are what the cell's run is identified by.
+func (l *Lab) settings(c Cell) (trainloop.Settings, error) {
+	cfg := c.Variant.Config
+	config, err := json.Marshal(cfg)
+	if err != nil {
+		return trainloop.Settings{}, err
+	}
+	batch := c.Batch
+	if batch == 0 {
+		batch = program.DefaultBatch(cfg, cfg.Length)
+	}
+	info := l.Data.Info()
+	if info.VocabSize > cfg.Vocab {
+		return trainloop.Settings{}, fmt.Errorf("the data's tokenizer has %d tokens, the model's vocab is %d: prepare the data with --vocab %d, or --set vocab=%d", info.VocabSize, cfg.Vocab, cfg.Vocab, info.VocabSize)
+	}
+	return trainloop.Settings{
+		Study: c.Variant.Study, Variant: c.Variant.Name(), Arch: cfg.Arch, Scale: c.Variant.Scale, Config: config,
+		Target: string(l.Target), Precision: "fp32", Seed: c.Seed, Steps: int64(cfg.Training.Steps), TokensPerStep: cfg.Training.TokensPerStep,
+		MicroBatch: batch, Length: cfg.Length, DataSHA256: info.SHA256, Tokenizer: info.TokenizerSHA256, DataSource: l.DataName,
+		Threads: l.Runtime.Threads(), Device: l.Runtime.Device().String(), Runtime: l.Runtime.Version(),
+	}, nil
+}
+
+// Train trains the cell, going on where its folder's run stands if resume is set.
+func (l *Lab) Train(ctx context.Context, c Cell, resume bool) (*trainloop.Result, error) {
+	s, err := l.settings(c)
+	if err != nil {
+		return nil, err
+	}
+	batches, err := l.batches(c, s)
+	if err != nil {
+		return nil, err
+	}
+	if !resume {
+		// Before anything is written: a folder that holds another run stays as it is.
+		if _, err := trainloop.ReadSettings(c.Dir); err == nil {
+			return nil, fmt.Errorf("%s holds a run already: --resume goes on with it, another --out starts a new one", c.Dir)
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	if err := l.program(c, s); err != nil {
+		return nil, err
+	}
+	o := trainloop.Options{
+		Dir: c.Dir, Program: ProgramDir(c.Dir), Settings: s, Training: c.Variant.Config.Training, Runtime: l.Runtime, Batches: batches,
+		Resume: resume, SaveEvery: l.SaveEvery, ValidateEvery: l.ValidateEvery,
+		OnStep: func(m trainloop.Metric) {
+			if l.Progress.Step != nil {
+				l.Progress.Step(c, m)
+			}
+		},
+		Warn: func(text string) {
+			if l.Progress.Note != nil {
+				l.Progress.Note(c, text)
+			}
+		},
+	}
+	if l.ValidateEvery > 0 {
+		o.Validate = func(e *trainloop.Engine) (float64, error) { return l.validate(ctx, c, e) }
+	}
+	return trainloop.Train(ctx, o)
+}
+
+func (l *Lab) batches(c Cell, s trainloop.Settings) (*corpus.CausalBatches, error) {
+	return corpus.NewCausalBatches(l.Data.Train(), s.MicroBatch, s.Length, c.Seed)
+}
+
+// program writes the run's program unless the folder has it.
+func (l *Lab) program(c Cell, s trainloop.Settings) error {
+	dir := ProgramDir(c.Dir)
+	if m, err := manifest.Read(dir); err == nil {
+		config, err := compact(m.Config)
+		if err != nil {
+			return err
+		}
+		if config == string(s.Config) && m.Target == s.Target && m.Batch == s.MicroBatch && m.Length == s.Length && m.Seed == s.Seed && m.Verify(dir) == nil {
+			return nil
+		}
+		if _, err := trainloop.ReadSettings(c.Dir); err == nil {
+			return nil // trainloop compares settings and says what differs
+		}
+	}
+	_, err := program.Write(dir, c.Variant, program.Options{
+		Target: l.Target, Batch: s.MicroBatch, Length: s.Length, Seed: s.Seed, Graphs: []string{"grad", "update", "eval"}})
+	return err
+}
+
+// validate is the validation loss of the parameters in training.
+func (l *Lab) validate(ctx context.Context, c Cell, e *trainloop.Engine) (float64, error) {
+	m, err := evalsuite.NewONNXModel(l.Runtime, filepath.Join(ProgramDir(c.Dir), "eval.onnx"), e.Parameters(), e.Manifest.MaxLength)
+	if err != nil {
+		return 0, err
+	}
+	defer m.Close()
+	p, err := evalsuite.NewPerplexity(l.Data.Valid(), evalsuite.PerplexityOptions{})
+	if err != nil {
+		return 0, err
+	}
+	r, err := evalsuite.Run(ctx, m, l.Data.Tokenizer(), p, evalsuite.Options{BatchTokens: l.Options.BatchTokens})
+	if err != nil {
+		return 0, err
+	}
+	loss, _ := r.Score("loss")
+	return loss, nil
+}
+
+// Run trains and evaluates the cell and writes its record; a cell that breaks leaves a
+// record with the reason. An error is returned only for what concerns the whole
+// comparison: an interruption, or a folder that holds another run.
+func (l *Lab) Run(ctx context.Context, c Cell) (*record.Run, error) {
+	if old := l.finished(c); old != nil {
+		return old, nil
+	}
+	r, err := l.describe(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.run(ctx, c, r, true); err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		var other *trainloop.SettingsError
+		if errors.As(err, &other) {
+			return nil, err
+		}
+		r.Status, r.Reason = record.Failed, oneLine(err.Error())
+	}
+	r.Finished = time.Now().UTC().Round(time.Millisecond)
+	return r, record.WriteFile(filepath.Join(c.Dir, record.FileName), r)
+}
+
+// TrainAndRecord is Run for a cell by itself: without resume the folder must hold no run,
+// and whatever breaks is an error, not a row of a table.
+func (l *Lab) TrainAndRecord(ctx context.Context, c Cell, resume bool) (*record.Run, error) {
+	if resume {
+		if old := l.finished(c); old != nil {
+			return old, nil
+		}
+	}
+	r, err := l.describe(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.run(ctx, c, r, resume); err != nil {
+		return nil, err
+	}
+	r.Finished = time.Now().UTC().Round(time.Millisecond)
+	return r, record.WriteFile(filepath.Join(c.Dir, record.FileName), r)
+}
+
+func (l *Lab) run(ctx context.Context, c Cell, r *record.Run, resume bool) error {
+	t, err := l.Train(ctx, c, resume)
+	if err != nil {
+		return err
+	}
+	if err := l.trained(r, t); err != nil {
+		return err
+	}
+	suites, err := l.Evaluate(ctx, c.Dir, c)
+	if err != nil {
+		return err
+	}
+	addSuites(r, suites)
+	r.Status = record.Done
+	return nil
+}
+
+// finished gives the record of a cell that has all that is asked for.
+func (l *Lab) finished(c Cell) *record.Run {
+	r, err := record.ReadFile(filepath.Join(c.Dir, record.FileName))
+	if err != nil || r.Status != record.Done {
+		return nil
+	}
+	s, err := l.settings(c)
+	if err != nil {
+		return nil
+	}
+	was, err := trainloop.ReadSettings(c.Dir)
+	if err != nil || len(s.Differences(was)) > 0 {
+		return nil
+	}
+	for _, want := range l.Suites {
+		have, ok := r.Suites[want.Name()]
+		if !ok || have.Limit != int64(l.limitOf(want)) {
+			return nil
+		}
+	}
+	return r
+}
+
+// describe fills in what is known of a cell before it runs.
+func (l *Lab) describe(c Cell) (*record.Run, error) {
+	s, err := l.settings(c)
+	if err != nil {
+		return nil, err
+	}
+	b, err := c.Variant.Config.Budget()
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(s.Config)
+	info := l.Data.Info()
+	changes := slices.Clone(c.Variant.Changes)
+	slices.Sort(changes)
+	return &record.Run{
+		Cell: record.Cell{
+			Study: s.Study, Variant: c.Variant.Base, Set: strings.Join(changes, " "), Arch: s.Arch, Scale: s.Scale, Seed: s.Seed,
+			Objective: "causal-lm", Target: s.Target, Precision: s.Precision, Device: l.Runtime.Device().Kind,
+		},
+		Started: time.Now().UTC().Round(time.Millisecond), March: l.March, ConfigSHA256: hex.EncodeToString(sum[:]),
+		Parameters: record.Parameters{Total: b.Total, Embedding: b.Embedding, Norm: b.Norm, Other: b.Other},
+		FLOPs:      record.FLOPs{Forward: b.ForwardFLOPs, Training: b.TrainingFLOPs},
+		Budget: record.Budget{Steps: s.Steps, TokensPerStep: int64(s.TokensPerStep), SequenceLength: int64(s.Length),
+			Schedule: scheduleText(c.Variant.Config.Training)},
+		Data: record.Data{Name: l.DataName, SHA256: s.DataSHA256, TokenizerSHA256: s.Tokenizer, Vocab: int64(c.Variant.Config.Vocab), Tokens: info.Tokens},
+		Machine: record.Machine{Hardware: l.Hardware, Threads: l.Runtime.Threads(), OS: goruntime.GOOS + "/" + goruntime.GOARCH,
+			ONNXRuntime: l.Runtime.Version()},
+	}, nil
+}
+
+func scheduleText(t variants.Training) string {
+	switch t.Schedule {
+	case "cosine":
+		return fmt.Sprintf("warm-up %g %%, cosine from %g to %g %% of it", 100*t.Warmup, t.Rate, 100*t.FinalRate)
+	case "wsd":
+		return fmt.Sprintf("warm-up %g %%, %g, falling to %g %% of it in the last %g %%", 100*t.Warmup, t.Rate, 100*t.FinalRate, 100*t.Cooldown)
+	}
+	return fmt.Sprintf("constant %g", t.Rate)
+}
+
+// trained adds what training came to.
+func (l *Lab) trained(r *record.Run, t *trainloop.Result) error {
+	last := t.Metrics[len(t.Metrics)-1]
+	losses := make([]float64, len(t.Metrics))
+	for i, m := range t.Metrics {
+		losses[i] = m.Loss
+	}
+	r.Training = &record.Training{Steps: last.Step, Tokens: last.Tokens, Seconds: last.Seconds, Loss: last.Loss}
+	if last.Seconds > 0 {
+		r.Training.TokensPerSecond = float64(last.Tokens) / last.Seconds
+	}
+	if sd, ok := results.LossSD(losses); ok {
+		r.Training.LossSD = &sd
+	}
+	return nil
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+func compact(raw json.RawMessage) (string, error) {
+	var v variants.Config
+	if err := json.Unmarshal(raw, &v); err != nil {
+		return "", err
+	}
+	b, err := json.Marshal(v)
+	return string(b), err
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"march/cmd/internal/sweep"
+	"march/results"
+	"march/results/record"
+	"march/variants"
+)
+
+var benchCommand = command{
+	name: "bench", group: groupTrain,
+	short: "train and compare variants",
+	long: "The main job: generates, trains and evaluates every chosen variant under one budget and prints the comparison. Without flags it compares six variants at scale tiny on the embedded corpus, which takes a few minutes on two cores.\n\n" +
+		"Every cell (variant and seed) has a folder of its own below --out. A second call does only what is missing or failed, so an interrupted bench goes on where it stopped.",
+	examples: []example{
+		{"march bench", "six variants, in minutes"},
+		{"march bench --study sharing --out runs/sharing", "all sixteen of a study"},
+		{"march bench --variant 'deep_*' --variant baseline --seeds 3 --out runs/deep", "three seeds of four variants"},
+		{"march bench --variant baseline --variant baseline+heads=12+qkv_dim=8 --blimp blimp/data --out runs/heads", "with BLiMP from a local folder"},
+	},
+	setup: func(f *pflag.FlagSet) action {
+		model := selectFlags(f, "tiny")
+		study := f.String("study", "", "all variants of a `STUDY`")
+		seeds := f.Int("seeds", 1, "`NUMBER` of seeds of every variant, from 1 on")
+		lab := addLabFlags(f, "ppl,grammar")
+		out := f.String("out", filepath.Join("runs", "bench"), "`FOLDER` of all cells")
+		format := f.String("format", "text", "`FORMAT` of the table: "+joined(results.Formats))
+		device := addDeviceFlags(f)
+		return func(ctx context.Context, e *env, _ []string) error {
+			if err := lab.check(); err != nil {
+				return err
+			}
+			form, err := results.ParseFormat(*format)
+			if err != nil {
+				return usagef("--format: %w", err)
+			}
+			if *seeds < 1 {
+				return usagef("--seeds %d: wanted 1 or more", *seeds)
+			}
+			list, err := benchVariants(f, model, lab, *study)
+			if err != nil {
+				return err
+			}
+			rt, err := device.open()
+			if err != nil {
+				return err
+			}
+			defer rt.Close()
+			p := newProgress(e)
+			defer p.clear()
+			l, err := lab.lab(ctx, rt, list[0].Config.Vocab, p)
+			if err != nil {
+				return err
+			}
+			defer l.Data.Close()
+			cells := sweep.Cells(*out, list, *seeds, lab.batch)
+			at := map[string]int{}
+			for i, c := range cells {
+				at[c.Dir] = i + 1
+			}
+			watch(l, p, func(c sweep.Cell) string { return fmt.Sprintf("[%d/%d] ", at[c.Dir], len(cells)) })
+			began := time.Now()
+			runs, err := l.Bench(ctx, cells, func(i int, c sweep.Cell, r *record.Run) {
+				p.note("[%d/%d] %s: %s", i+1, len(cells), c, outcome(r))
+			})
+			if err != nil {
+				if ctx.Err() != nil {
+					return fmt.Errorf("stopped after %d of %d cells; the same command goes on: %w", len(runs), len(cells), context.Cause(ctx))
+				}
+				return err
+			}
+			p.clear()
+			e.logf("%d cells in %s; records in %s", len(cells), seconds(time.Since(began).Seconds()), *out)
+			if err := results.New(runs).Write(e.stdout, form, e.width()); err != nil {
+				return err
+			}
+			return failures(runs)
+		}
+	},
+}
+
+// benchVariants are the variants that the flags choose, with the flags' budget.
+func benchVariants(f *pflag.FlagSet, model *selection, lab *labFlags, study string) ([]variants.Variant, error) {
+	if study != "" {
+		names := variants.Names(study)
+		if len(names) == 0 {
+			return nil, usagef("--study %q is not one of %s%s", study, abridge(variants.Studies(), 9), didYouMean(study, variants.Studies(), ""))
+		}
+		model.patterns = append(names, model.patterns...)
+	}
+	if model.empty() {
+		model.patterns = sweep.DefaultBench()
+	}
+	list, err := model.models()
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		if list[i], err = lab.budget(f, list[i]); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// outcome is a cell's record in one line.
+func outcome(r *record.Run) string {
+	if r.Status != record.Done {
+		return fmt.Sprintf("%s: %s", r.Status, r.Reason)
+	}
+	text := fmt.Sprintf("loss %.4f", r.Training.Loss)
+	if r.Validation != nil {
+		text = fmt.Sprintf("validation loss %.4f", r.Validation.Loss)
+	}
+	return fmt.Sprintf("%s, trained in %s", text, seconds(r.Training.Seconds))
+}
+
+// failures turns failed cells into an error, behind the table that shows them.
+func failures(runs []record.Run) error {
+	n := 0
+	for _, r := range runs {
+		if r.Status == record.Failed {
+			n++
+		}
+	}
+	if n > 0 {
+		return fmt.Errorf("%d of %d cells failed; the table says why", n, len(runs))
+	}
+	return nil
+}

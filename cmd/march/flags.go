@@ -1,0 +1,231 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"march/runtime"
+	"march/variants"
+)
+
+// selection is which models a command is about: --variant, --config, --set, --arch and
+// --scale.
+type selection struct {
+	where    string // what errors call patterns
+	patterns []string
+	configs  []string
+	set      []string
+	arch     string
+	scale    string
+}
+
+// selectFlags defines the flags of a selection; scale is the default of --scale.
+func selectFlags(f *pflag.FlagSet, scale string) *selection {
+	s := &selection{where: "--variant: "}
+	f.StringArrayVar(&s.patterns, "variant", nil, "variant `NAME`, with changes behind plus signs (baseline+heads=12), or a glob ('deep_*'); repeatable")
+	f.StringArrayVar(&s.configs, "config", nil, "YAML `FILE` with a model of its own, as march show prints it; repeatable")
+	s.changeFlags(f, scale)
+	return s
+}
+
+// changeFlags defines those flags of a selection that do not name models.
+func (s *selection) changeFlags(f *pflag.FlagSet, scale string) {
+	f.StringArrayVar(&s.set, "set", nil, "change an axis of every chosen model, `AXIS=VALUE`; repeatable (march list --axes)")
+	f.StringVar(&s.arch, "arch", "", "`ARCHITECTURE`; of a glob's variants, those that have it (default: each variant's first)")
+	f.StringVar(&s.scale, "scale", scale, "`SIZE` of the models: "+strings.Join(variants.Scales(), ", "))
+}
+
+// checkScale checks --scale.
+func checkScale(scale string) error {
+	if slices.Contains(variants.Scales(), scale) {
+		return nil
+	}
+	return usagef("--scale %s is not one of %s%s", scale, strings.Join(variants.Scales(), ", "), didYouMean(scale, variants.Scales(), ""))
+}
+
+// empty tells that no model was named.
+func (s *selection) empty() bool { return len(s.patterns)+len(s.configs) == 0 }
+
+// models resolves a selection: the variants in the order of the flags, each once, then
+// the config files. None named is an error; use empty before where a command has a
+// choice of its own.
+func (s *selection) models() ([]variants.Variant, error) {
+	if s.empty() {
+		return nil, usagef("no model is named: wanted --variant NAME (march list shows them) or --config FILE")
+	}
+	if err := checkScale(s.scale); err != nil {
+		return nil, err
+	}
+	for _, change := range s.set {
+		if axis, _, ok := strings.Cut(change, "="); !ok || strings.TrimSpace(axis) == "" {
+			return nil, usagef("--set %q: wanted AXIS=VALUE, such as heads=12", change)
+		}
+	}
+	var list []variants.Variant
+	add := func(v variants.Variant, where string) error {
+		v, err := v.With(s.set)
+		if err != nil {
+			return usagef("%s--set: %w", where, err)
+		}
+		same := func(w variants.Variant) bool { return w.FullName() == v.FullName() && w.Config == v.Config }
+		if !slices.ContainsFunc(list, same) {
+			list = append(list, v)
+		}
+		return nil
+	}
+	for _, pattern := range s.patterns {
+		names, err := s.match(pattern)
+		if err != nil {
+			return nil, usagef("%s%w", s.where, err)
+		}
+		for _, name := range names {
+			v, err := variants.Find(name, s.scale, s.arch)
+			if err != nil {
+				return nil, usagef("%s%w", s.where, err)
+			}
+			if err := add(v, ""); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, file := range s.configs {
+		v, err := readConfig(file, s.scale, s.arch)
+		if err != nil {
+			return nil, err
+		}
+		if err := add(v, file+": "); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// match is variants.Match; a glob stands for those variants only that have the
+// architecture asked for.
+func (s *selection) match(pattern string) ([]string, error) {
+	names, err := variants.Match(pattern)
+	if err != nil || s.arch == "" || len(names) == 1 && names[0] == pattern {
+		return names, err
+	}
+	names = slices.DeleteFunc(names, func(name string) bool {
+		base, _, _ := strings.Cut(name, "+")
+		return !slices.Contains(variants.Archs(base), s.arch)
+	})
+	if len(names) == 0 {
+		return nil, fmt.Errorf("no variant that pattern %q matches has architecture %q", pattern, s.arch)
+	}
+	return names, nil
+}
+
+// one is models for commands that work on a single one.
+func (s *selection) one() (variants.Variant, error) {
+	list, err := s.models()
+	if err != nil {
+		return variants.Variant{}, err
+	}
+	if len(list) > 1 {
+		names := make([]string, len(list))
+		for i, v := range list {
+			names[i] = v.FullName()
+		}
+		return variants.Variant{}, usagef("wanted one model, found %d: %s", len(list), abridge(names, 4))
+	}
+	return list[0], nil
+}
+
+func readConfig(file, scale, arch string) (variants.Variant, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return variants.Variant{}, fmt.Errorf("--config %w", plain(err))
+	}
+	v, err := variants.ReadYAML(data, scale, arch)
+	if err != nil {
+		return v, fmt.Errorf("--config %s: %w", file, err)
+	}
+	return v, nil
+}
+
+// deviceFlags is where models run: --device, --threads and --lib.
+type deviceFlags struct {
+	device  string
+	threads int
+	library string
+}
+
+// addDeviceFlags defines the flags of a device.
+func addDeviceFlags(f *pflag.FlagSet) *deviceFlags {
+	d := &deviceFlags{}
+	f.StringVar(&d.device, "device", "auto", "`DEVICE` that models run on: auto, cpu, cuda or cuda:1")
+	f.IntVar(&d.threads, "threads", 0, "`NUMBER` of threads that an operator may use (default: one for each physical core)")
+	f.StringVar(&d.library, "lib", "", "ONNX Runtime library `FILE` (default: $MARCH_ONNXRUNTIME_LIB, the set-up's, the system's)")
+	return d
+}
+
+// options checks the flags.
+func (d *deviceFlags) options() (runtime.Options, error) {
+	device, err := runtime.ParseDevice(d.device)
+	if err != nil {
+		return runtime.Options{}, usagef("--device: %w", err)
+	}
+	if d.threads < 0 {
+		return runtime.Options{}, usagef("--threads %d: wanted 1 or more, or 0 for one thread for each physical core", d.threads)
+	}
+	return runtime.Options{Library: d.library, Device: device, Threads: d.threads}, nil
+}
+
+// open starts ONNX Runtime as the flags say.
+func (d *deviceFlags) open() (*runtime.Runtime, error) {
+	o, err := d.options()
+	if err != nil {
+		return nil, err
+	}
+	return runtime.Open(o)
+}
+
+// jsonFlag defines --json.
+func jsonFlag(f *pflag.FlagSet) *bool { return f.Bool("json", false, "print JSON") }
+
+// printJSON writes a value for programs to read.
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// flagError says what is wrong with a flag, in march's words.
+func flagError(f *pflag.FlagSet, err error) error {
+	var unknown *pflag.NotExistError
+	var missing *pflag.ValueRequiredError
+	var invalid *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &unknown):
+		name, dashes := unknown.GetSpecifiedName(), "--"
+		if short := unknown.GetSpecifiedShortnames(); short != "" {
+			name, dashes = short, "-"
+		}
+		var known []string
+		f.VisitAll(func(g *pflag.Flag) { known = append(known, g.Name) })
+		return fmt.Errorf("unknown flag %s%s%s", dashes, name, didYouMean(name, append(known, "help"), "--"))
+	case errors.As(err, &missing):
+		return fmt.Errorf("--%s needs a value", missing.GetFlag().Name)
+	case errors.As(err, &invalid):
+		g := invalid.GetFlag()
+		wanted := map[string]string{
+			"int": "a whole number", "int64": "a whole number", "uint64": "a whole number that is not negative",
+			"float64": "a number", "bool": "true or false", "duration": "a time such as 90s or 1h30m",
+		}[g.Value.Type()]
+		if wanted == "" {
+			return fmt.Errorf("--%s %q: %w", g.Name, invalid.GetValue(), errors.Unwrap(invalid))
+		}
+		return fmt.Errorf("--%s %q: wanted %s", g.Name, invalid.GetValue(), wanted)
+	}
+	return err
+}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"march/cmd/internal/sweep"
+	"march/evalsuite"
+	"march/graphgen"
+	"march/runtime"
+	"march/trainloop"
+	"march/variants"
+)
+
+// labFlags are the flags of commands that train.
+type labFlags struct {
+	*suiteFlags
+	data      string
+	steps     int
+	tokens    int
+	rate      float64
+	batch     int
+	target    string
+	precision string
+	validate  int64
+	save      int64
+}
+
+func addLabFlags(f *pflag.FlagSet, suites string) *labFlags {
+	l := &labFlags{}
+	f.StringVar(&l.data, "data", "", "prepared `FOLDER` of march data prepare (default: the embedded corpus)")
+	f.IntVar(&l.steps, "steps", 0, "optimizer steps (default: the scale's)")
+	f.IntVar(&l.tokens, "tokens-per-step", 0, "tokens of an optimizer step (default: the scale's)")
+	f.Float64Var(&l.rate, "rate", 0, "peak learning rate (default: the scale's)")
+	f.IntVar(&l.batch, "batch", 0, "sequences of a micro-batch (default: as many as a step has, up to 16,384 tokens)")
+	f.StringVar(&l.target, "target", string(graphgen.ORT), "operators of the graphs: "+targetNames())
+	f.StringVar(&l.precision, "precision", "fp32", "arithmetic: fp32")
+	f.Int64Var(&l.validate, "validate-every", 0, "steps between validations (default: none before the end)")
+	f.Int64Var(&l.save, "save-every", 0, "steps between checkpoints (default: a tenth of the run)")
+	l.suiteFlags = addSuiteFlags(f, suites)
+	return l
+}
+
+func targetNames() string {
+	var names []string
+	for _, t := range graphgen.Targets() {
+		names = append(names, string(t))
+	}
+	return strings.Join(names, ", ")
+}
+
+// budget puts the flags' budget into a model's config. It is no part of a variant's name.
+func (l *labFlags) budget(f *pflag.FlagSet, v variants.Variant) (variants.Variant, error) {
+	for flag, axis := range map[string]string{"steps": "training.steps", "tokens-per-step": "training.tokens_per_step", "rate": "training.rate"} {
+		if !f.Changed(flag) {
+			continue
+		}
+		if err := v.Config.Set(axis, f.Lookup(flag).Value.String()); err != nil {
+			return v, usagef("--%s: %w", flag, err)
+		}
+	}
+	return v, nil
+}
+
+// check refuses values that no run can have.
+func (l *labFlags) check() error {
+	if _, err := graphgen.ParseTarget(l.target); err != nil {
+		return usagef("--target: %w", err)
+	}
+	if l.precision != "fp32" {
+		return usagef("--precision %q is not one of fp32", l.precision)
+	}
+	for name, v := range map[string]int64{"batch": int64(l.batch), "validate-every": l.validate, "save-every": l.save} {
+		if v < 0 {
+			return usagef("--%s %d: wanted 1 or more", name, v)
+		}
+	}
+	return nil
+}
+
+// lab opens what a comparison needs. The caller closes the data.
+func (l *labFlags) lab(ctx context.Context, rt *runtime.Runtime, vocab int, p *progress) (*sweep.Lab, error) {
+	suites, err := l.suites()
+	if err != nil {
+		return nil, err
+	}
+	data, name, err := sweep.OpenData(ctx, l.data, vocab, func(text string) { p.note("%s", text) })
+	if err != nil {
+		return nil, fmt.Errorf("--data: %w", err)
+	}
+	return &sweep.Lab{
+		Runtime: rt, Hardware: rt.Hardware(), March: marchVersion(), Target: graphgen.Target(l.target), Data: data, DataName: name,
+		Suites: suites, Options: evalsuite.Options{Limit: l.limit}, SaveEvery: l.save, ValidateEvery: l.validate,
+	}, nil
+}
+
+// suiteFlags say what a model is scored on.
+type suiteFlags struct {
+	names       string
+	blimp       string
+	lambada     string
+	plainQuotes bool
+	limit       int
+}
+
+func addSuiteFlags(f *pflag.FlagSet, suites string) *suiteFlags {
+	s := &suiteFlags{}
+	f.StringVar(&s.names, "suite", suites, "`SUITES` to score on, joined by commas: ppl, grammar, blimp, lambada, or none")
+	f.StringVar(&s.blimp, "blimp", "", "BLiMP's `FOLDER` of jsonl files; adds the suite")
+	f.StringVar(&s.lambada, "lambada", "", "LAMBADA's `FILE`, jsonl or plain text; adds the suite")
+	f.BoolVar(&s.plainQuotes, "plain-quotes", false, "turn LAMBADA's typographic quotes and dashes into ASCII first, for models that never saw others")
+	f.IntVar(&s.limit, "limit", 0, "items of each paradigm (default: all)")
+	return s
+}
+
+// suites makes the suites that the flags ask for.
+func (s *suiteFlags) suites() ([]sweep.Suite, error) {
+	if s.limit < 0 {
+		return nil, usagef("--limit %d: wanted 1 or more", s.limit)
+	}
+	var list []sweep.Suite
+	names := strings.Split(s.names, ",")
+	if s.names == "none" || s.names == "" {
+		names = nil
+	}
+	if s.blimp != "" && !slices.Contains(names, "blimp") {
+		names = append(names, "blimp")
+	}
+	if s.lambada != "" && !slices.Contains(names, "lambada") {
+		names = append(names, "lambada")
+	}
+	for _, name := range names {
+		switch name {
+		case "ppl":
+			list = append(list, sweep.Perplexity{})
+		case "grammar":
+			g, err := evalsuite.NewGrammar()
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, sweep.ReadySuite{Suite: g})
+		case "blimp":
+			if s.blimp == "" {
+				return nil, usagef("--suite blimp needs --blimp FOLDER")
+			}
+			b, err := evalsuite.NewBLiMP(s.blimp)
+			if err != nil {
+				return nil, fmt.Errorf("--blimp: %w", err)
+			}
+			list = append(list, sweep.ReadySuite{Suite: b})
+		case "lambada":
+			if s.lambada == "" {
+				return nil, usagef("--suite lambada needs --lambada FILE")
+			}
+			x, err := evalsuite.NewLAMBADA(s.lambada, evalsuite.LAMBADAOptions{PlainQuotes: s.plainQuotes})
+			if err != nil {
+				return nil, fmt.Errorf("--lambada: %w", err)
+			}
+			list = append(list, sweep.ReadySuite{Suite: x})
+		default:
+			known := []string{"ppl", "grammar", "blimp", "lambada"}
+			return nil, usagef("--suite %q is not one of %s%s", name, strings.Join(known, ", "), didYouMean(name, known, ""))
+		}
+	}
+	return list, nil
+}
+
+// watch tells progress what a lab does.
+func watch(l *sweep.Lab, p *progress, position func(sweep.Cell) string) {
+	l.Progress = sweep.Progress{
+		Step: func(c sweep.Cell, m trainloop.Metric) {
+			if m.Valid != nil {
+				p.note("%s%s  step %d: validation loss %.4f", position(c), c.Variant.Name(), m.Step, *m.Valid)
+			}
+			p.show(func() string {
+				left := float64(int64(c.Variant.Config.Training.Steps)-m.Step) * m.Seconds / float64(m.Step)
+				return fmt.Sprintf("%s%s  step %d/%d  loss %.4f  %s tok/s  %s left", position(c), c.Variant.Name(), m.Step,
+					c.Variant.Config.Training.Steps, m.Loss, short(float64(m.Tokens)/m.Seconds), seconds(left))
+			})
+		},
+		Eval: func(c sweep.Cell, suite string, done, total int) {
+			p.show(func() string {
+				return fmt.Sprintf("%s%s  %s %s of %s sequences", position(c), c.Variant.Name(), suite, grouped(int64(done)), grouped(int64(total)))
+			})
+		},
+		Note: func(c sweep.Cell, text string) { p.note("%s%s: %s", position(c), c.Variant.Name(), text) },
+	}
+}

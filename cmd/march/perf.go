@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"march/cmd/internal/perf"
+	"march/graphgen"
+	"march/graphgen/atomicfile"
+)
+
+var perfCommand = command{
+	name: "perf", group: groupMachine,
+	short: "measure training steps",
+	long: "Times forward pass, backward pass and gradient accumulation of a micro-batch, without data loading and optimizer: the median of the timed steps. Workloads P1, P2 and tiny are the reference workloads that other frameworks are measured on too; --variant measures any model at its own size.\n\n" +
+		"With several targets the rounds alternate between them, so that a machine that gets slower slows all of them. --ops shows where the time goes; it runs ONNX Runtime's profiler, which costs time itself.",
+	examples: []example{
+		{"march perf --workload P2", "the CPU reference workload"},
+		{"march perf --workload P2 --ops", "operator by operator"},
+		{"march perf --variant 'deep_*' --target portable,ort --save deep.json", "keep the figures"},
+		{"march perf --workload P2 --against p2.json", "compare with figures kept before"},
+	},
+	setup: func(f *pflag.FlagSet) action {
+		names := f.StringArray("workload", nil, "`NAME` of a reference workload: "+strings.Join(workloadNames(), ", ")+"; repeatable")
+		model := selectFlags(f, "tiny")
+		targets := f.String("target", string(graphgen.ORT), "`TARGETS`, joined by commas: "+targetNames())
+		batch := f.Int("batch", 0, "sequences of a micro-batch (default: the workload's, or a step of the scale)")
+		seq := f.Int("seq", 0, "tokens of a sequence (default: the workload's, or the model's)")
+		replicas := f.Int("replicas", 0, "`PARTS` of the batch that run at once, each on its share of the threads (default: as training does)")
+		steps := f.Int("steps", 30, "timed steps, over all rounds")
+		warmup := f.Int("warmup", 5, "steps before the clock starts")
+		ops := f.Bool("ops", false, "show the operators' shares")
+		save := f.String("save", "", "keep the figures in a JSON `FILE`")
+		against := f.String("against", "", "show ratios to the figures in a `FILE` of --save")
+		asJSON := jsonFlag(f)
+		device := addDeviceFlags(f)
+		return func(_ context.Context, e *env, _ []string) error {
+			if *steps < 1 || *warmup < 0 || *replicas < 0 {
+				return usagef("--steps %d, --warmup %d, --replicas %d: wanted at least one step, and nothing negative", *steps, *warmup, *replicas)
+			}
+			o := perf.Options{Replicas: *replicas, Warmup: *warmup, Ops: *ops, Rounds: min(5, *steps)}
+			o.Steps = (*steps + o.Rounds - 1) / o.Rounds
+			for _, t := range strings.Split(*targets, ",") {
+				target, err := graphgen.ParseTarget(t)
+				if err != nil {
+					return usagef("--target: %w", err)
+				}
+				o.Targets = append(o.Targets, target)
+			}
+			list, err := perfWorkloads(*names, model, *batch, *seq)
+			if err != nil {
+				return err
+			}
+			old, err := readFigures(*against)
+			if err != nil {
+				return err
+			}
+			rt, err := device.open()
+			if err != nil {
+				return err
+			}
+			defer rt.Close()
+			if !*asJSON {
+				fmt.Fprintf(e.stdout, "%-24s %-9s %8s %8s %10s %9s %7s %7s\n", "workload", "target", "ms/step", "fastest", "tok/s", "GFLOP/s", "nodes", "load s")
+			}
+			got, err := perf.Measure(rt, list, o, func(r perf.Result) {
+				if !*asJSON {
+					printFigures(e, r, old)
+				}
+			})
+			if err != nil {
+				return err
+			}
+			if *save != "" {
+				b, err := json.MarshalIndent(got, "", "  ")
+				if err != nil {
+					return err
+				}
+				if err := atomicfile.WriteFile(*save, append(b, '\n')); err != nil {
+					return fmt.Errorf("--save: %w", err)
+				}
+			}
+			if *asJSON {
+				return printJSON(e.stdout, got)
+			}
+			fmt.Fprintf(e.stdout, "fp32 on %s, %s, %d threads, ONNX Runtime %s; median of %d steps; the process held %.0f MB at most\n",
+				rt.Device(), rt.Hardware(), rt.Threads(), rt.Version(), o.Steps*o.Rounds, got[len(got)-1].PeakMB)
+			return nil
+		}
+	},
+}
+
+func workloadNames() []string {
+	var names []string
+	for _, w := range perf.Workloads() {
+		names = append(names, w.Name)
+	}
+	return names
+}
+
+// perfWorkloads are the reference workloads and variants that the flags name.
+func perfWorkloads(names []string, model *selection, batch, seq int) ([]perf.Workload, error) {
+	var list []perf.Workload
+	if len(names) == 0 && model.empty() {
+		names = []string{"P2"}
+	}
+	for _, name := range names {
+		found := false
+		for _, w := range perf.Workloads() {
+			if strings.EqualFold(w.Name, name) {
+				list, found = append(list, w), true
+			}
+		}
+		if !found {
+			return nil, usagef("--workload %q is not one of %s%s", name, strings.Join(workloadNames(), ", "), didYouMean(name, workloadNames(), ""))
+		}
+	}
+	if !model.empty() {
+		vs, err := model.models()
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range vs {
+			list = append(list, perf.Workload{Name: v.Name(), Variant: v, Batch: max(1, v.Config.Training.TokensPerStep/v.Config.Length), Length: v.Config.Length})
+		}
+	}
+	for i := range list {
+		if batch != 0 {
+			list[i].Batch = batch
+		}
+		if seq != 0 {
+			list[i].Length = seq
+		}
+	}
+	return list, nil
+}
+
+func printFigures(e *env, r perf.Result, old map[string]perf.Result) {
+	fmt.Fprintf(e.stdout, "%-24s %-9s %8.2f %8.2f %10s %9.1f %7d %7.2f", r.Workload, r.Target, r.MS, r.MinMS, short(r.TokensPerS), r.GFLOPS, r.Nodes, r.LoadS)
+	if o, ok := old[r.Workload+"/"+r.Target]; ok {
+		fmt.Fprintf(e.stdout, "  %.2f × the time before", r.MS/o.MS)
+	}
+	fmt.Fprintln(e.stdout)
+	for _, op := range r.Ops {
+		fmt.Fprintf(e.stdout, "    %-30s %5d calls %9.3f ms %6.1f %%\n", op.Op, op.Calls, op.MS, 100*op.Share)
+	}
+}
+
+// readFigures reads a file of --save.
+func readFigures(file string) (map[string]perf.Result, error) {
+	if file == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("--against %w", plain(err))
+	}
+	var list []perf.Result
+	if err := json.Unmarshal(b, &list); err != nil {
+		return nil, fmt.Errorf("--against %s: not a file of march perf --save: %w", file, err)
+	}
+	m := map[string]perf.Result{}
+	for _, r := range list {
+		m[r.Workload+"/"+r.Target] = r
+	}
+	return m, nil
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"march/results"
+	"march/results/record"
+)
+
+var tableCommand = command{
+	name: "table", operands: "RUN…", group: groupResults,
+	short: "compare saved runs in a table",
+	long: "Prints the comparison of saved runs: a row for each variant, its seeds averaged, its costs beside its scores. RUN is a folder " +
+		"with run.json files at any depth, one such file, or a glob of either. --by breaks one suite's accuracy down in place of that.",
+	examples: []example{
+		{"march table runs", "everything below runs"},
+		{"march table 'runs/sharing/*' --format markdown > table.md", "for a page"},
+		{"march table runs --by phenomenon --suite grammar", "where a suite's accuracy comes from"},
+	},
+	setup: func(f *pflag.FlagSet) action {
+		formatName := f.String("format", "text", "`FORMAT`: "+joined(results.Formats))
+		by := f.String("by", "", "break a suite's accuracy down to `LEVEL`: "+joined(results.Levels))
+		suite := f.String("suite", "", "the `SUITE` to break down (default: the only one with such parts)")
+		asJSON := jsonFlag(f)
+		return func(_ context.Context, e *env, paths []string) error {
+			format, err := results.ParseFormat(*formatName)
+			switch {
+			case err != nil:
+				return usagef("--format: %w", err)
+			case *asJSON && f.Changed("format") && format != results.JSON:
+				return usagef("--json and --format %s exclude each other", format)
+			case *asJSON:
+				format = results.JSON
+			case *by != "" && !slices.Contains(results.Levels, *by):
+				return usagef("--by %q is not one of %s%s", *by, joined(results.Levels), didYouMean(*by, results.Levels, ""))
+			case *by == "" && *suite != "":
+				return usagef("--suite %s goes with --by LEVEL: %s", *suite, joined(results.Levels))
+			}
+			runs, err := results.Load(paths...)
+			if err != nil {
+				return err
+			}
+			if len(runs) == 0 {
+				return fmt.Errorf("no run found in %s: wanted folders with files %s, as march train and march bench leave them", strings.Join(paths, ", "), record.FileName)
+			}
+			table := results.New(runs)
+			if *by != "" {
+				if *suite, err = brokenDown(runs, *suite, *by); err != nil {
+					return err
+				}
+				if table, err = results.Breakdown(runs, *suite, *by); err != nil {
+					return err
+				}
+			}
+			return table.Write(e.stdout, format, e.width())
+		}
+	},
+}
+
+// brokenDown is the suite to break down to a level.
+func brokenDown(runs []record.Run, suite, level string) (string, error) {
+	found, parts := map[string]bool{}, map[string]bool{}
+	for _, r := range runs {
+		for name, s := range r.Suites {
+			found[name] = true
+			if slices.ContainsFunc(s.Groups, func(g record.Group) bool { return g.Level == level }) {
+				parts[name] = true
+			}
+		}
+	}
+	names := slices.Sorted(maps.Keys(parts))
+	switch {
+	case suite != "" && !found[suite]:
+		all := slices.Sorted(maps.Keys(found))
+		return "", fmt.Errorf("--suite %s: no run was scored on it; found %s%s", suite, orNone(all), didYouMean(suite, all, ""))
+	case suite != "" && !parts[suite]:
+		return "", fmt.Errorf("--suite %s has no figures by %s; %s has", suite, level, orNone(names))
+	case suite != "":
+		return suite, nil
+	case len(names) == 0:
+		return "", errors.New("no run was scored on a suite with figures by " + level)
+	case len(names) > 1:
+		return "", usagef("more than one suite has figures by %s: wanted --suite with one of %s", level, strings.Join(names, ", "))
+	}
+	return names[0], nil
+}
+
+func orNone(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
+
+// joined lists names of any string type.
+func joined[S ~string](names []S) string {
+	words := make([]string, len(names))
+	for i, n := range names {
+		words[i] = string(n)
+	}
+	return strings.Join(words, ", ")
+}

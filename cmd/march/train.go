@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"march/cmd/internal/sweep"
+	"march/results/record"
+	"march/trainloop"
+)
+
+var trainCommand = command{
+	name: "train", group: groupTrain,
+	short: "train one variant",
+	long: "Trains one variant on ONNX Runtime and scores it. The run's folder holds its settings, the program (ONNX files), a line for every step in metrics.jsonl, " +
+		"the last checkpoints, predictions and the record run.json.\n\n" +
+		"A run that was interrupted goes on with --resume, from its last checkpoint and exactly as if nothing had happened; on an empty folder --resume starts, on a finished run it does nothing.",
+	examples: []example{
+		{"march train --variant deep_cycle_rev --out runs/deep", "train at scale tiny on the embedded corpus"},
+		{"march train --variant deep_cycle_rev --out runs/deep --resume", "go on after Ctrl-C"},
+		{"march train --variant baseline --set heads=12 --set qkv_dim=8 --data data/stories --steps 2000 --out runs/heads", "another number of heads, text of your own"},
+	},
+	setup: func(f *pflag.FlagSet) action {
+		model := selectFlags(f, "tiny")
+		lab := addLabFlags(f, "ppl")
+		seed := f.Uint64("seed", 1, "of start values and of the order of the data")
+		out := f.String("out", "", "the run's `FOLDER` (default: runs/STUDY/VARIANT/ARCH/seed-SEED)")
+		resume := f.Bool("resume", false, "go on with the run in the folder")
+		asJSON := jsonFlag(f)
+		device := addDeviceFlags(f)
+		return func(ctx context.Context, e *env, _ []string) error {
+			if err := lab.check(); err != nil {
+				return err
+			}
+			v, err := model.one()
+			if err != nil {
+				return err
+			}
+			if v, err = lab.budget(f, v); err != nil {
+				return err
+			}
+			c := sweep.Cell{Variant: v, Seed: *seed, Batch: lab.batch, Dir: *out}
+			if c.Dir == "" {
+				c.Dir = sweep.CellDir("runs", v, *seed)
+			}
+			rt, err := device.open()
+			if err != nil {
+				return err
+			}
+			defer rt.Close()
+			p := newProgress(e)
+			defer p.clear()
+			l, err := lab.lab(ctx, rt, v.Config.Vocab, p)
+			if err != nil {
+				return err
+			}
+			defer l.Data.Close()
+			watch(l, p, func(sweep.Cell) string { return "" })
+			began := time.Now()
+			r, err := l.TrainAndRecord(ctx, c, *resume)
+			if err != nil {
+				return stopped(ctx, c.Dir, err)
+			}
+			p.clear()
+			if *asJSON {
+				return printJSON(e.stdout, r)
+			}
+			printRun(e, c.Dir, r, time.Since(began))
+			return nil
+		}
+	},
+}
+
+// stopped says how an interrupted run goes on.
+func stopped(ctx context.Context, dir string, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	c, e := trainloop.Latest(dir, func(string) {})
+	switch {
+	case e != nil || c == nil:
+		return fmt.Errorf("stopped before the first checkpoint: %w", context.Cause(ctx))
+	}
+	return fmt.Errorf("stopped; step %d is saved in %s, --resume goes on: %w", c.Step, dir, context.Cause(ctx))
+}
+
+// printRun shows what a run came to.
+func printRun(e *env, dir string, r *record.Run, took time.Duration) {
+	t := r.Training
+	fmt.Fprintf(e.stdout, "%s %s at scale %s, seed %d: %s parameters\n", r.Cell.Study+"/"+r.Cell.Name(), r.Cell.Arch, r.Cell.Scale, r.Cell.Seed, short(float64(r.Parameters.Total)))
+	fmt.Fprintf(e.stdout, "  training     %s steps, %s tokens in %s (%s tok/s); last loss %.4f\n", grouped(t.Steps), short(float64(t.Tokens)), seconds(t.Seconds), short(t.TokensPerSecond), t.Loss)
+	if v := r.Validation; v != nil {
+		fmt.Fprintf(e.stdout, "  validation   loss %.4f, perplexity %.2f over %s tokens\n", v.Loss, math.Exp(v.Loss), short(float64(v.Tokens)))
+	}
+	printScores(e, r)
+	fmt.Fprintf(e.stdout, "  folder       %s\n", dir)
+	e.logf("done in %s", seconds(took.Seconds()))
+}
+
+// printScores shows the suites' figures, but for perplexity.
+func printScores(e *env, r *record.Run) {
+	for _, name := range []string{"grammar", "blimp", "lambada"} {
+		s, ok := r.Suites[name]
+		if !ok {
+			continue
+		}
+		line := ""
+		for _, x := range s.Scores {
+			if line != "" {
+				line += ", "
+			}
+			if x.Unit == record.ShareUnit {
+				line += fmt.Sprintf("%s %.2f %%", x.Name, 100*x.Value)
+			} else {
+				line += fmt.Sprintf("%s %.4g", x.Name, x.Value)
+			}
+		}
+		fmt.Fprintf(e.stdout, "  %-12s %s (%s items, %d ties)\n", name, line, grouped(s.Items), s.Ties)
+	}
+}
+
+// readRecord reads a run's record; nil where the folder has none.
+func readRecord(dir string) (*record.Run, error) {
+	r, err := record.ReadFile(filepath.Join(dir, record.FileName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return r, err
+}

@@ -1,0 +1,207 @@
+package evalsuite
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"march/graphgen/atomicfile"
+	"march/trainloop/tokenizer"
+)
+
+// Suite is a set of items and the rule that turns their scores into a [Result]. A suite holds no
+// state of a run: it may be run on many models, also at the same time.
+type Suite interface {
+	Name() string // "ppl", "grammar", "blimp" or "lambada"
+	plan(p planner) (*plan, error)
+}
+
+// planner turns texts into sequences for one tokenizer and one model.
+type planner struct {
+	tokenizer Tokenizer
+	start     int32 // the token every sentence and passage begins with
+	maxLength int   // positions of the model
+	limit     int   // items a paradigm; 0: all
+}
+
+// sentence is the sequence of a whole sentence.
+func (p planner) sentence(text string) sequence {
+	return newSequence(append([]int32{p.start}, p.tokenizer.Encode(text)...), 1, p.maxLength)
+}
+
+// limited is how many of n items to take.
+func (p planner) limited(n int) int {
+	if p.limit > 0 {
+		return min(n, p.limit)
+	}
+	return n
+}
+
+// plan is the sequences of a suite's items and what becomes of their scores.
+type plan struct {
+	sequences []sequence
+	// finish fills in the result's figures and hands on each item's prediction.
+	finish func(r *Result, scores []score, emit func(Prediction))
+}
+
+// Options of [Run]. The zero value is ready to use.
+type Options struct {
+	// Predictions is a file for the predictions, one JSON object a line; empty: none.
+	Predictions string
+	// Limit is how many items to take of each paradigm, and how many passages, from the first on;
+	// 0: all. It does not touch ppl, which has a limit of its own.
+	Limit int
+	// BatchTokens is the most positions in a batch, unless one sequence alone has more; 0:
+	// DefaultBatchTokens.
+	BatchTokens int
+	// Progress is called after each batch with numbers of sequences.
+	Progress func(done, total int)
+}
+
+// DefaultBatchTokens suits a CPU: the activations of a batch of small models stay near its caches.
+// A GPU wants many times as many.
+const DefaultBatchTokens = 1024
+
+func (o Options) batchTokens() int {
+	if o.BatchTokens > 0 {
+		return o.BatchTokens
+	}
+	return DefaultBatchTokens
+}
+
+// Run scores a model on a suite. It stops between two batches when ctx ends, with ctx's error, and
+// then leaves no predictions file behind.
+func Run(ctx context.Context, m Model, t Tokenizer, s Suite, o Options) (*Result, error) {
+	r, err := run(ctx, m, t, s, o)
+	if err != nil {
+		return nil, fmt.Errorf("suite %s: %w", s.Name(), err)
+	}
+	return r, nil
+}
+
+func run(ctx context.Context, m Model, t Tokenizer, s Suite, o Options) (*Result, error) {
+	began := time.Now()
+	if o.Limit < 0 {
+		return nil, fmt.Errorf("limit %d: want a number of items a paradigm, or 0 for all", o.Limit)
+	}
+	p, err := makePlan(s, t, m.MaxLength(), o.Limit)
+	if err != nil {
+		return nil, err
+	}
+	scores, w, err := scoreAll(ctx, m, p.sequences, o)
+	if err != nil {
+		return nil, err
+	}
+	r := &Result{
+		Suite: s.Name(), Limit: int64(o.Limit), EvalSeconds: w.seconds,
+		Sequences: int64(len(p.sequences)), Distinct: int64(w.distinct), Positions: int64(w.positions),
+	}
+	for _, s := range scores {
+		r.Tokens += int64(s.tokens)
+	}
+	finish := func(emit func(Prediction)) { p.finish(r, scores, emit) }
+	if o.Predictions == "" {
+		finish(func(Prediction) {})
+	} else if err := writeLines(o.Predictions, finish); err != nil {
+		return nil, fmt.Errorf("predictions: %w", err)
+	}
+	for i := range r.Scores {
+		if r.Scores[i].Count == r.Items {
+			r.Scores[i].Count = 0
+		}
+	}
+	if r.Truncated > 0 {
+		r.note("%d of %d items are longer than the model and keep their last %d tokens", r.Truncated, r.Items, m.MaxLength()+1)
+	}
+	r.Seconds = time.Since(began).Seconds()
+	return r, nil
+}
+
+func (r *Result) note(format string, a ...any) { r.Notes = append(r.Notes, fmt.Sprintf(format, a...)) }
+
+func (r *Result) set(key, value string) {
+	if r.Settings == nil {
+		r.Settings = map[string]string{}
+	}
+	r.Settings[key] = value
+}
+
+func makePlan(s Suite, t Tokenizer, maxLength, limit int) (*plan, error) {
+	if maxLength < 1 {
+		return nil, fmt.Errorf("the model has %d positions: want at least 1", maxLength)
+	}
+	start, ok := t.ID(tokenizer.EndOfText)
+	if !ok {
+		return nil, fmt.Errorf("the tokenizer has no token %s, with which every sentence begins", tokenizer.EndOfText)
+	}
+	return s.plan(planner{tokenizer: t, start: start, maxLength: maxLength, limit: limit})
+}
+
+// SaveTokens writes the token lists that the suites score, in the items' order, one JSON list a
+// line: what other tools need to run the same work. maxLength is the model's number of positions;
+// longer lists are cut as [Run] cuts them. It returns the number of lists.
+func SaveTokens(path string, t Tokenizer, maxLength, limit int, suites ...Suite) (lists int, err error) {
+	plans := make([]*plan, len(suites))
+	for i, s := range suites {
+		if plans[i], err = makePlan(s, t, maxLength, limit); err != nil {
+			return 0, fmt.Errorf("suite %s: %w", s.Name(), err)
+		}
+	}
+	err = writeFile(path, func(w *bufio.Writer) error {
+		var line []byte
+		for _, p := range plans {
+			for _, s := range p.sequences {
+				line = append(line[:0], '[')
+				for i, id := range s.tokens {
+					if i > 0 {
+						line = append(line, ", "...)
+					}
+					line = strconv.AppendInt(line, int64(id), 10)
+				}
+				if _, err := w.Write(append(line, "]\n"...)); err != nil {
+					return err
+				}
+				lists++
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("token lists: %w", err)
+	}
+	return lists, nil
+}
+
+// writeLines writes what produce emits, one JSON object a line.
+func writeLines[T any](path string, produce func(emit func(T))) error {
+	return writeFile(path, func(w *bufio.Writer) (failed error) {
+		encoder := json.NewEncoder(w)
+		encoder.SetEscapeHTML(false)
+		produce(func(v T) {
+			if failed == nil {
+				failed = encoder.Encode(v)
+			}
+		})
+		return failed
+	})
+}
+
+// writeFile writes a whole file or none.
+func writeFile(path string, body func(w *bufio.Writer) error) error {
+	f, err := atomicfile.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	w := bufio.NewWriterSize(f, 1<<16)
+	if err := body(w); err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return f.Commit()
+}

@@ -1,0 +1,305 @@
+package graphgen
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestTargets(t *testing.T) {
+	for _, target := range Targets() {
+		if got, err := ParseTarget(string(target)); got != target || err != nil {
+			t.Errorf("%s: %s, %v", target, got, err)
+		}
+	}
+	for _, s := range []string{"", "fused", "ORT", "cuda"} {
+		if _, err := ParseTarget(s); err == nil || !strings.Contains(err.Error(), "[portable ort]") {
+			t.Errorf("target %q: error %v", s, err)
+		}
+	}
+}
+
+// every builds a graph with each of march's own operators and their gradients.
+func every(t *testing.T) *Graph {
+	g := New()
+	err := Build(func() error {
+		table, w, b := in(g, 9, 4), in(g, 4), in(g, 4)
+		bias, ids, lengths := in(g, 4, 3, 3), g.Input("ids", Int64, 6), g.Input("lengths", Int64, 2)
+		var x *Tensor
+		g.In("decoder.0", func() {
+			x = LayerNorm(Embedding(table, ids), w, b, 1e-5)
+			q := Concat(1, x, x)
+			x = First(Attention{Batch: 2, Queries: 3, Keys: 3, Heads: 4, KVHeads: 2, Scale: 0.5, Causal: true, Window: 2}.Apply(q, x, x, bias, lengths), 1, 4)
+			for _, kind := range ActivationNames() {
+				x = GLU(kind, Activation(kind, x), x)
+			}
+			x = RMSNorm(x, w, 1e-5)
+		})
+		loss := LossHead(x, table, nil, ids)
+		g.Output("loss", loss)
+		grads, err := Gradients(loss, []*Tensor{table, w, b, bias}, nil)
+		if err != nil {
+			return err
+		}
+		s := AdamW{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 0.1, Clip: 1}.Begin(grads, LabelCount(ids), g.Input("lr", Float32), g.Input("step", Int64))
+		p, m, v := s.Update(table, g.Input("m", Float32, 9, 4), g.Input("v", Float32, 9, 4), grads[0], true)
+		for i, o := range []*Tensor{s.Norm, p, m, v, grads[1], grads[2], grads[3]} {
+			g.Output(fmt.Sprint("out", i), o)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// TestCompile: every operator of march's own is decomposed, for each target into what it
+// has, and keeps its place in the model.
+func TestCompile(t *testing.T) {
+	g := every(t)
+	h := g.Histogram()
+	for _, op := range Ops() {
+		if op.Lower != nil && h["march."+op.Name] == 0 {
+			t.Errorf("the graph of this test lacks %s", op.Name)
+		}
+	}
+	before := maps.Clone(h)
+	for _, target := range Targets() {
+		p, err := g.Compile(target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Target != target {
+			t.Errorf("compiled for %s", p.Target)
+		}
+		fused, placed := 0, 0
+		for _, n := range p.Graph.nodes {
+			switch n.Op.Domain {
+			case "":
+			case "com.microsoft":
+				fused++
+			default:
+				t.Errorf("%s: %s is left", target, n)
+			}
+			if strings.HasPrefix(n.Scope, "decoder.0") || strings.HasPrefix(n.Scope, "grad.decoder.0") {
+				placed++
+			}
+		}
+		if (target == Portable) != (fused == 0) {
+			t.Errorf("%s: %d nodes of com.microsoft", target, fused)
+		}
+		if placed < len(p.Graph.nodes)/2 {
+			t.Errorf("%s: of %d nodes %d are placed in the decoder", target, len(p.Graph.nodes), placed)
+		}
+		if len(p.Graph.inputs) != len(g.inputs) || len(p.Graph.outputs) != len(g.outputs) {
+			t.Errorf("%s: other inputs or outputs", target)
+		}
+		chains(t, p.Graph)
+	}
+	if !maps.Equal(g.Histogram(), before) {
+		t.Error("compiling changed the graph")
+	}
+}
+
+// chains finds what should have become one node.
+func chains(t *testing.T, g *Graph) {
+	t.Helper()
+	for _, n := range g.nodes {
+		for _, name := range []string{"Reshape", "Transpose", "Cast"} {
+			if p := n.In[0]; n.Op.Name == name && p != nil && p.node != nil && p.node.Op.Name == name {
+				t.Errorf("%s of a %s: %s reads %s", name, name, n, p)
+			}
+		}
+		if n.Op.Name == "Reshape" && n.In[0].Shape().Equal(n.Out[0].Shape()) {
+			t.Errorf("%s reshapes to the shape that is there", n)
+		}
+	}
+}
+
+// TestDecompositionIsChecked: one that gives another type is march's bug and says so.
+func TestDecompositionIsChecked(t *testing.T) {
+	register(&Op{Name: "TestLower", Domain: "march", NoGrad: "a test", Infer: func(_ *Graph, n *Node) []Type { return []Type{n.In[0].typ} },
+		Lower: func(_ *Graph, n *Node, _ Target) []*Tensor { return []*Tensor{Cast(n.In[0], Float64)} }})
+	defer delete(registry, "TestLower")
+	g := New()
+	g.Output("y", one("TestLower", nil, in(g, 2)))
+	if _, err := g.Compile(Portable); err == nil || !strings.Contains(err.Error(), "TestLower: output 0 became Cast float64[2], wanted TestLower float32[2]") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestOperatorsOfOtherTargets: a graph that holds one cannot be compiled for a target without it.
+func TestOperatorsOfOtherTargets(t *testing.T) {
+	g := New()
+	g.Output("y", one("FusedMatMul", Attrs{"transA": true, "transB": false, "alpha": 0.5}, in(g, 3, 2), in(g, 3, 4)))
+	if _, err := g.Compile(Portable); err == nil || !strings.Contains(err.Error(), "FusedMatMul is not one of target portable") {
+		t.Errorf("error %v", err)
+	}
+	if _, err := g.Compile(ORT); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPrune(t *testing.T) {
+	g := New()
+	x := in(g, 4, 4)
+	pieces := Split(x, 0, 1, 3)
+	dead := Exp(Tanh(pieces[0]))
+	y := Log(pieces[1])
+	g.Output("y", y)
+	p := prune(g)
+	if h := p.Histogram(); !maps.Equal(h, map[string]int{"Split": 1, "Log": 1}) {
+		t.Errorf("%v is left", h)
+	}
+	if err := p.Verify(); err != nil {
+		t.Error(err)
+	}
+	if dead.g != g || len(g.nodes) != 4 {
+		t.Error("the graph itself was changed")
+	}
+}
+
+// TestRewriteRules: each rule where it applies and where it must not.
+func TestRewriteRules(t *testing.T) {
+	type operands struct {
+		g                *Graph
+		acc, a, b, other *Tensor // acc and a·b [3,5]
+	}
+	product := func(o operands) *Tensor { return Linear(o.a, o.b, nil) }
+	scatter := func(o operands, data *Tensor) *Tensor {
+		return scatterAdd(data, o.g.Input("i", Int64, 2, 5), in(o.g, 2, 5), 0)
+	}
+	for _, c := range []struct {
+		name  string
+		build func(o operands) *Tensor
+		want  map[string]int
+	}{
+		{"sum and product", func(o operands) *Tensor { return Add(o.acc, product(o)) }, map[string]int{"Gemm": 1}},
+		{"product and sum", func(o operands) *Tensor { return Add(product(o), o.acc) }, map[string]int{"Gemm": 1}},
+		{"a chain", func(o operands) *Tensor {
+			return Add(Add(Add(o.acc, product(o)), Linear(o.other, o.b, nil)), Linear(Exp(o.a), o.b, nil))
+		}, map[string]int{"Gemm": 3, "Exp": 1}},
+		{"two products", func(o operands) *Tensor { return Add(product(o), Linear(o.other, o.b, nil)) }, map[string]int{"Gemm": 2}},
+		{"a product that another reads", func(o operands) *Tensor {
+			p := product(o)
+			o.g.Output("z", Exp(p))
+			return Add(o.acc, p)
+		}, map[string]int{"Gemm": 1, "Exp": 1, "Add": 1}},
+		{"a product that is an output", func(o operands) *Tensor {
+			p := product(o)
+			o.g.Output("z", p)
+			return Add(o.acc, p)
+		}, map[string]int{"Gemm": 1, "Add": 1}},
+		{"a product and itself", func(o operands) *Tensor { return Add(product(o), product(o)) }, map[string]int{"Gemm": 1, "Add": 1}},
+		{"a product with a bias", func(o operands) *Tensor {
+			return Add(o.acc, Linear(o.a, o.b, in(o.g, 5)))
+		}, map[string]int{"Gemm": 1, "Add": 1}},
+		{"a sum that widens", func(o operands) *Tensor { return Add(in(o.g, 2, 3, 5), product(o)) }, map[string]int{"Gemm": 1, "Add": 1}},
+		{"a row", func(o operands) *Tensor { return Add(in(o.g, 5), product(o)) }, map[string]int{"Gemm": 1, "Add": 1}},
+		{"a difference", func(o operands) *Tensor { return Sub(o.acc, product(o)) }, map[string]int{"Gemm": 1, "Sub": 1}},
+		{"sum and scatter", func(o operands) *Tensor { return Add(o.acc, scatter(o, o.g.Fill(Float32, 0, 3, 5))) }, map[string]int{"ScatterElements": 1}},
+		{"scatter and sum", func(o operands) *Tensor { return Add(scatter(o, o.g.Fill(Float32, 0, 3, 5)), o.acc) }, map[string]int{"ScatterElements": 1}},
+		{"a scatter into ones", func(o operands) *Tensor { return Add(o.acc, scatter(o, o.g.Fill(Float32, 1, 3, 5))) }, map[string]int{"ScatterElements": 1, "Add": 1}},
+		{"a scatter into a tensor", func(o operands) *Tensor { return Add(o.acc, scatter(o, Exp(o.acc))) }, map[string]int{"ScatterElements": 1, "Exp": 1, "Add": 1}},
+		{"product, then scatter", func(o operands) *Tensor {
+			return Add(Add(o.acc, product(o)), scatter(o, o.g.Fill(Float32, 0, 3, 5)))
+		}, map[string]int{"ScatterElements": 1, "Gemm": 1}},
+	} {
+		g := New()
+		o := operands{g, in(g, 3, 5), in(g, 3, 2), in(g, 2, 5), in(g, 3, 2)}
+		y := c.build(o)
+		g.Output("y", y)
+		r := rewrite(g)
+		if h := r.Histogram(); !maps.Equal(h, c.want) {
+			t.Errorf("%s: %v, wanted %v", c.name, h, c.want)
+		}
+		if err := r.Verify(); err != nil && !strings.Contains(err.Error(), "read by nothing") {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if got := r.outputs[len(r.outputs)-1].Tensor; !got.Shape().Equal(y.Shape()) {
+			t.Errorf("%s: the result is %s", c.name, got)
+		}
+	}
+}
+
+// TestFoldedAddend: what is folded is read as the addend, the factors stay the factors.
+func TestFoldedAddend(t *testing.T) {
+	g := New()
+	acc, a, b := in(g, 3, 5), in(g, 2, 3), in(g, 5, 2)
+	g.Output("y", Add(acc, gemm(a, b, nil, true, true, 0.5)))
+	n := rewrite(g).outputs[0].Tensor.node
+	var names []string
+	for _, t := range n.In {
+		names = append(names, t.name)
+	}
+	if !slices.Equal(names, []string{"xb", "xc", "xa"}) || !n.Attrs.bool("transA") || !n.Attrs.bool("transB") || n.Attrs.num("alpha") != 0.5 {
+		t.Errorf("Gemm of %v with %v", names, n.Attrs)
+	}
+}
+
+// TestFLOPs counts by hand: two for each pair of factors.
+func TestFLOPs(t *testing.T) {
+	const b, s, d, h, kv, dk, v = 2, 3, 8, 4, 2, 5, 11
+	const n = b * s
+	attention := int64(2 * b * h * s * s * dk) // one of its products
+	for _, c := range []struct {
+		name              string
+		build             func(g *Graph) *Tensor
+		forward, training int64
+	}{
+		{"linear", func(g *Graph) *Tensor { return Linear(in(g, n, d), in(g, d, v), in(g, v)) }, 2 * n * d * v, 3 * 2 * n * d * v},
+		{"linear, transposed", func(g *Graph) *Tensor { return LinearT(in(g, n, d), in(g, v, d), nil) }, 2 * n * d * v, 3 * 2 * n * d * v},
+		{"batches", func(g *Graph) *Tensor { return MatMul(in(g, b, 1, s, d), in(g, h, d, v)) }, 2 * b * h * s * d * v, 3 * 2 * b * h * s * d * v},
+		{"attention", func(g *Graph) *Tensor {
+			return Attention{Batch: b, Queries: s, Keys: s, Heads: h, KVHeads: kv, Scale: 0.5, Causal: true}.Apply(in(g, n, h*dk), in(g, n, kv*dk), in(g, n, kv*dk), nil, nil)
+		}, 2 * attention, 6 * attention},
+		{"loss", func(g *Graph) *Tensor { return LossHead(in(g, n, d), in(g, v, d), nil, g.Input("labels", Int64, n)) }, 2 * n * d * v, 3 * 2 * n * d * v},
+		{"elementwise", func(g *Graph) *Tensor { return Exp(Add(in(g, n), in(g, n))) }, 0, 0},
+	} {
+		for _, target := range Targets() {
+			g := New()
+			y := c.build(g)
+			g.Output("y", y)
+			p, err := g.Compile(target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := p.Graph.FLOPs(); got != c.forward {
+				t.Errorf("%s, %s: %d forward, wanted %d", c.name, target, got, c.forward)
+			}
+			var targets []*Tensor
+			for _, x := range g.inputs {
+				if x.DType().Float() {
+					targets = append(targets, x)
+				}
+			}
+			loss := y
+			if y.Rank() > 0 {
+				loss = sum(Mul(y, y)) // so that the gradients are not constants
+			}
+			for i, d := range gradientsOf(t, loss, nil, targets...) {
+				g.Output(fmt.Sprint("d", i), Identity(d))
+			}
+			if p, err = g.Compile(target); err != nil {
+				t.Fatal(err)
+			}
+			if got := p.Graph.FLOPs(); got != c.training {
+				t.Errorf("%s, %s: %d forward and backward, wanted %d", c.name, target, got, c.training)
+			}
+		}
+	}
+}
+
+func TestHistogram(t *testing.T) {
+	g := New()
+	x := in(g, 4, 4)
+	Add(Exp(x), Exp(Tanh(x)))
+	one("FusedMatMul", Attrs{"transA": true}, x, x)
+	RMSNorm(x, in(g, 4), 1e-5)
+	if h := g.Histogram(); !maps.Equal(h, map[string]int{"Exp": 2, "Tanh": 1, "Add": 1, "com.microsoft.FusedMatMul": 1, "march.RMSNorm": 1}) {
+		t.Errorf("%v", h)
+	}
+}

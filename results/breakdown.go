@@ -1,0 +1,205 @@
+package results
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"march/results/record"
+)
+
+// Levels lists what Breakdown can break a suite down to, from coarse to fine.
+var Levels = []string{record.FieldLevel, record.PhenomenonLevel, record.ParadigmLevel}
+
+// Breakdown shows where a suite's accuracy comes from: a row for each field, phenomenon or paradigm
+// in the suite's own order and one for all items, a column for each variant (its seeds averaged). The
+// best figure of a row is marked, among columns of one budget and the same items. level is one of
+// Levels; any other is an error.
+func Breakdown(runs []record.Run, suite, level string) (*Table, error) {
+	if !slices.Contains(Levels, level) {
+		return nil, fmt.Errorf("breakdown by %q: want one of %s", level, strings.Join(Levels, ", "))
+	}
+	all, _, notes := gather(runs)
+	var entries []*entry
+	var missing []string
+	for _, e := range all {
+		switch {
+		case e.status != record.Done:
+			missing = append(missing, fmt.Sprintf("%s (%s: %s)", e.name, e.status, strings.TrimSuffix(e.reason, ".")))
+		case !slices.ContainsFunc(e.runs, func(r *record.Run) bool { return hasLevel(r, suite, level) }):
+			missing = append(missing, e.name+" (not run)")
+		default:
+			entries = append(entries, e)
+		}
+	}
+	if len(entries) == 0 {
+		return &Table{Empty: fmt.Sprintf("No run has figures of suite %s by %s.", clean(suite), level)}, nil
+	}
+	b := &breakdown{suite: suite, level: level, entries: entries, budgets: budgetsOf(entries)}
+	b.build()
+	t := &b.Table
+	t.Best = bestSays(t, len(b.budgets) > 1, "row")
+	if len(missing) > 0 {
+		t.Notes = append(t.Notes, "Not shown: "+strings.Join(missing, "; ")+".")
+	}
+	t.Notes = slices.Concat(t.Notes, budgetNotes(entries, b.budgets), machineNotes(entries), seedNotes(entries), notes, b.warnings.sentences(), b.explanations())
+	return t, nil
+}
+
+func hasLevel(r *record.Run, suite, level string) bool {
+	return slices.ContainsFunc(r.Suites[suite].Groups, func(g record.Group) bool { return g.Level == level })
+}
+
+// budgetsOf lists the budgets that are left and numbers the entries' groups anew.
+func budgetsOf(entries []*entry) (budgets []budget) {
+	for _, e := range entries {
+		if !slices.Contains(budgets, e.budget) {
+			budgets = append(budgets, e.budget)
+		}
+		e.group = slices.Index(budgets, e.budget)
+	}
+	return budgets
+}
+
+type breakdown struct {
+	Table
+	suite, level string
+	entries      []*entry
+	budgets      []budget
+	warnings     warnings
+}
+
+// overall names the last row.
+const overall = "all"
+
+func (b *breakdown) build() {
+	b.Columns = []Column{
+		{Key: b.level, Title: b.level},
+		{Key: "field", Title: "field", weight: 1, detail: b.level == record.FieldLevel},
+		{Key: "items", Title: "items", kind: integer, weight: 3},
+		{Key: "ties", Title: "ties", kind: integer, weight: 2},
+	}
+	first := len(b.Columns)
+	type twin struct {
+		label string
+		group int
+	}
+	twins := map[twin]int{}
+	for _, e := range b.entries {
+		twins[twin{e.label, e.group}]++
+	}
+	for _, e := range b.entries {
+		name := e.label
+		if twins[twin{e.label, e.group}] > 1 {
+			name = join(" ", name, clean(e.cell.Target), clean(e.cell.Precision), clean(e.cell.Device))
+		}
+		c := Column{Key: name, Title: strings.ReplaceAll(name, " ", "\n"), kind: share, Better: Higher, weight: 10}
+		if len(b.budgets) > 1 {
+			c.Key += " " + letter(e.group)
+			c.Title += "\n[" + letter(e.group) + "]"
+		}
+		b.Columns = append(b.Columns, c)
+	}
+	for _, g := range b.groups() {
+		row := Row{{Text: clean(titleOf(g))}, {Text: clean(g.Field)}, {}, {}}
+		b.Rows = append(b.Rows, b.fill(row, first, func(s record.Suite) (items, correct, ties int64) {
+			for _, x := range s.Groups {
+				if x.Level == b.level && x.Name == g.Name {
+					return x.Items, x.Correct, x.Ties
+				}
+			}
+			return 0, 0, 0
+		}))
+	}
+	b.Rows = append(b.Rows, b.fill(Row{{Text: overall}, {Text: overall}, {}, {}}, first, func(s record.Suite) (items, correct, ties int64) {
+		for _, x := range s.Groups {
+			if x.Level == b.level {
+				items, correct, ties = items+x.Items, correct+x.Correct, ties+x.Ties
+			}
+		}
+		return items, correct, ties
+	}))
+	b.Columns[first-1].detail = !slices.ContainsFunc(b.Rows, func(r Row) bool { return r[first-1].Mean > 0 })
+	b.dropAbsent()
+}
+
+// groups is the union of the runs' groups at the level, in the order of their first appearance.
+func (b *breakdown) groups() (out []record.Group) {
+	seen := map[string]bool{}
+	for _, e := range b.entries {
+		for _, r := range e.runs {
+			for _, g := range r.Suites[b.suite].Groups {
+				if g.Level == b.level && !seen[g.Name] {
+					seen[g.Name] = true
+					out = append(out, g)
+				}
+			}
+		}
+	}
+	return out
+}
+
+func titleOf(g record.Group) string {
+	if g.Title != "" {
+		return g.Title
+	}
+	return g.Name
+}
+
+// fill makes the figures of one row, behind its first columns, the last two of which are items and ties.
+func (b *breakdown) fill(row Row, first int, get func(record.Suite) (items, correct, ties int64)) Row {
+	name := row[0].Text
+	bases := make([]string, len(b.entries))
+	var mostItems, mostTies int64
+	for i, e := range b.entries {
+		cell, basis, left := average(e, func(r *record.Run) figure {
+			s := r.Suites[b.suite]
+			items, correct, ties := get(s)
+			if items == 0 {
+				return figure{}
+			}
+			mostItems, mostTies = max(mostItems, items), max(mostTies, ties)
+			return figure{float64(correct) / float64(items), suiteBasis(s, items), true}
+		})
+		if left != "" {
+			b.warnings.add(name, left)
+		}
+		bases[i] = basis
+		row = append(row, cell)
+	}
+	row[first-2] = Cell{Mean: float64(mostItems), N: 1}
+	row[first-1] = Cell{Mean: float64(mostTies), N: 1}
+	for group := range b.budgets {
+		var figures []candidate
+		var who []*entry
+		for i, e := range b.entries {
+			if cell := &row[first+i]; e.group == group && cell.N > 0 {
+				figures = append(figures, candidate{cell, bases[i]})
+				who = append(who, e)
+			}
+		}
+		if !markBest(b.Columns[first], figures) {
+			b.warnings.add(name, differs("columns", who, figures))
+		}
+	}
+	return row
+}
+
+// explanations says what the figures are.
+func (b *breakdown) explanations() []string {
+	notes := []string{fmt.Sprintf("Figures: accuracy of suite %s, the share of minimal pairs in which the good sentence is more probable; a tie is wrong. "+
+		"\"%s\" pools all items. items: pairs of the row; ties: the most that a run has there.", clean(b.suite), overall)}
+	bases := map[string]bool{}
+	for _, e := range b.entries {
+		for _, r := range e.runs {
+			if s := r.Suites[b.suite]; len(s.Settings) > 0 || s.Limit > 0 {
+				bases[suiteSettings(s)] = true
+			}
+		}
+	}
+	for _, basis := range slices.Sorted(maps.Keys(bases)) {
+		notes = append(notes, fmt.Sprintf("Suite %s: %s.", clean(b.suite), basis))
+	}
+	return append(notes, suiteNotes(b.entries, b.suite)...)
+}

@@ -1,0 +1,452 @@
+package results
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"march/results/record"
+)
+
+// New builds the comparison of runs: a row for each variant (its seeds averaged), a column for each
+// cost and each score that at least one run has. Rows stand in the order of runs; rows of different
+// budgets or data are kept apart, and the best figure is marked among rows of one budget only. Failed
+// and skipped cells are rows with their reason.
+func New(runs []record.Run) *Table {
+	if len(runs) == 0 {
+		return &Table{Empty: "No runs: nothing has been trained yet, or the folder holds no " + record.FileName + "."}
+	}
+	entries, budgets, notes := gather(runs)
+	c := &comparison{entries: entries, budgets: budgets}
+	c.textColumns()
+	for _, m := range measures {
+		c.measure(m)
+	}
+	c.endColumns()
+	c.dropAbsent()
+	c.Best = bestSays(&c.Table, len(budgets) > 1, "column")
+	c.Notes = slices.Concat(budgetNotes(entries, budgets), machineNotes(entries), seedNotes(entries), notes, c.warnings.sentences(), runNotes(entries))
+	return &c.Table
+}
+
+// comparison is a table while New builds it.
+type comparison struct {
+	Table
+	entries  []*entry
+	budgets  []budget
+	warnings warnings
+}
+
+// add appends a column, whose cells it makes.
+func (c *comparison) add(column Column, cell func(*entry) Cell) {
+	if c.Rows == nil {
+		c.Rows = make([]Row, len(c.entries))
+	}
+	c.Columns = append(c.Columns, column)
+	for i, e := range c.entries {
+		c.Rows[i] = append(c.Rows[i], cell(e))
+	}
+}
+
+// textColumns says which run a row is: in text only as far as rows differ.
+func (c *comparison) textColumns() {
+	say := func(column Column, get func(*entry) string) {
+		c.add(column, func(e *entry) Cell { return Cell{Text: clean(get(e))} })
+	}
+	say(Column{Key: "variant", Title: "variant"}, func(e *entry) string { return e.label })
+	say(Column{Key: "budget", Title: "budget", detail: len(c.budgets) < 2}, func(e *entry) string { return letter(e.group) })
+	for _, f := range []struct {
+		key string
+		get func(record.Cell) string
+	}{
+		{"study", func(c record.Cell) string { return c.Study }},
+		{"set", func(c record.Cell) string { return c.Set }},
+		{"arch", func(c record.Cell) string { return c.Arch }},
+		{"scale", func(c record.Cell) string { return c.Scale }},
+		{"objective", func(c record.Cell) string { return c.Objective }},
+		{"target", func(c record.Cell) string { return c.Target }},
+		{"precision", func(c record.Cell) string { return c.Precision }},
+		{"device", func(c record.Cell) string { return c.Device }},
+	} {
+		values := map[string]bool{}
+		for _, e := range c.entries {
+			if v := f.get(e.cell); v != "" { // a cell skipped at once may not know
+				values[v] = true
+			}
+		}
+		told := f.key == "study" || f.key == "set" // by the label
+		if f.key == "objective" {
+			told = c.follows(f.get, func(c record.Cell) string { return c.Arch })
+		}
+		say(Column{Key: f.key, Title: f.key, detail: told || len(values) < 2, weight: 99}, func(e *entry) string { return f.get(e.cell) })
+	}
+	several := false
+	for _, e := range c.entries {
+		several = several || len(e.runs) > 1
+	}
+	c.add(Column{Key: "n", Title: "n", About: "seeds", kind: integer, detail: !several}, func(e *entry) Cell {
+		return Cell{Mean: float64(len(e.runs)), N: 1}
+	})
+	say(Column{Key: "seeds", Title: "seeds", detail: true}, func(e *entry) string { return e.seeds() })
+}
+
+// follows reports whether one property of the rows is known from another.
+func (c *comparison) follows(get, from func(record.Cell) string) bool {
+	known := map[string]string{}
+	for _, e := range c.entries {
+		value, seen := known[from(e.cell)]
+		if seen && value != get(e.cell) {
+			return false
+		}
+		known[from(e.cell)] = get(e.cell)
+	}
+	return true
+}
+
+// measure appends one column of figures and marks its best.
+func (c *comparison) measure(m measure) {
+	bases := make([]string, len(c.entries))
+	at := 0
+	c.add(m.Column, func(e *entry) Cell {
+		cell, basis, left := average(e, m.get)
+		if left != "" {
+			c.warnings.add(m.name(), left)
+		}
+		bases[at] = basis
+		at++
+		return cell
+	})
+	column := len(c.Columns) - 1
+	for group := range c.budgets {
+		var figures []candidate
+		var rows []*entry
+		for i, e := range c.entries {
+			if cell := &c.Rows[i][column]; e.group == group && e.status == record.Done && cell.N > 0 {
+				figures = append(figures, candidate{cell, bases[i]})
+				rows = append(rows, e)
+			}
+		}
+		if !markBest(m.Column, figures) {
+			c.warnings.add(m.name(), differs("rows", rows, figures))
+		}
+	}
+	values := map[string]bool{}
+	for i := range c.Rows {
+		if cell := c.Rows[i][column]; cell.N > 0 {
+			values[m.Format(cell)] = true
+		}
+	}
+	if len(values) == 0 {
+		return
+	}
+	if m.constant && len(values) == 1 {
+		c.Columns[column].detail = true // the budget's note says it
+	}
+	c.Columns[column].On = c.on(m)
+}
+
+// average takes the mean over an entry's seeds. Seeds measured on something else than the first, or
+// not at all, are left out, and left says so.
+func average(e *entry, get func(*record.Run) figure) (cell Cell, basis, left string) {
+	var values []float64
+	var others, absent []string
+	for _, r := range e.runs {
+		f := get(r)
+		switch {
+		case !f.ok:
+			absent = append(absent, fmt.Sprintf("seed %d", r.Cell.Seed))
+		case len(values) > 0 && f.basis != basis:
+			others = append(others, fmt.Sprintf("seed %d", r.Cell.Seed))
+		default:
+			basis = f.basis
+			values = append(values, f.value)
+		}
+	}
+	if len(values) == 0 {
+		return Cell{}, "", ""
+	}
+	if len(others) > 0 {
+		left = fmt.Sprintf("%s of %s left out: measured on something else than the other seeds.", strings.Join(others, ", "), e.name)
+	}
+	if len(absent) > 0 {
+		left = join(" ", left, fmt.Sprintf("%s of %s has no figure.", strings.Join(absent, ", "), e.name))
+	}
+	mean, sd := meanSD(values)
+	return Cell{Mean: mean, SD: sd, N: len(values)}, basis, left
+}
+
+// warnings are sentences about columns (or rows); those that say the same are printed once.
+type warnings []struct {
+	of   []string
+	text string
+}
+
+func (w *warnings) add(of, text string) {
+	for i := range *w {
+		if x := &(*w)[i]; x.text == text {
+			if !slices.Contains(x.of, of) {
+				x.of = append(x.of, of)
+			}
+			return
+		}
+	}
+	*w = append(*w, struct {
+		of   []string
+		text string
+	}{[]string{of}, text})
+}
+
+func (w warnings) sentences() (out []string) {
+	for _, x := range w {
+		out = append(out, strings.Join(x.of, ", ")+": "+x.text)
+	}
+	return out
+}
+
+// differs says which rows (or columns) were measured on what.
+func differs(of string, who []*entry, figures []candidate) string {
+	var order []string
+	by := map[string][]*entry{}
+	for i, f := range figures {
+		basis := f.basis
+		if basis == "" {
+			basis = "unknown"
+		}
+		if by[basis] == nil {
+			order = append(order, basis)
+		}
+		by[basis] = append(by[basis], who[i])
+	}
+	var parts []string
+	for _, basis := range order {
+		parts = append(parts, fmt.Sprintf("%s (%s)", labels(by[basis]), basis))
+	}
+	return fmt.Sprintf("not comparable between %s, so no best is marked: %s.", of, strings.Join(parts, "; "))
+}
+
+// name is a column's title on one line.
+func (c Column) name() string {
+	if c.Title == "" {
+		return c.Key
+	}
+	return oneLine(c.Title)
+}
+
+func oneLine(title string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(title, "/\n", "/"), "\n", " ")
+}
+
+// endColumns appends how each cell ended, in text only where one did not end well.
+func (c *comparison) endColumns() {
+	failed := false
+	c.add(Column{Key: "status", Title: "status"}, func(e *entry) Cell {
+		cell := Cell{Text: string(e.status)}
+		if e.status != record.Done {
+			failed = true
+			c.Failures = append(c.Failures, fmt.Sprintf("[%d] %s, %s %s: %s.", len(c.Failures)+1, e.name, oneOrMany(e.runs, "seed", "seeds"), e.seeds(), strings.TrimSuffix(e.reason, ".")))
+			cell.Footnote = fmt.Sprintf("[%d]", len(c.Failures))
+		}
+		return cell
+	})
+	c.Columns[len(c.Columns)-1].detail = !failed
+	c.add(Column{Key: "reason", Title: "reason", detail: true}, func(e *entry) Cell { return Cell{Text: e.reason} })
+}
+
+func oneOrMany[T any](list []T, one, many string) string {
+	if len(list) == 1 {
+		return one
+	}
+	return many
+}
+
+// budgetNotes says what was trained, on what and for how long.
+func budgetNotes(entries []*entry, budgets []budget) (notes []string) {
+	for i, b := range budgets {
+		name := "Budget"
+		if len(budgets) > 1 {
+			name += " " + letter(i)
+		}
+		notes = append(notes, name+": "+b.String()+".")
+		schedules := map[string]bool{}
+		for _, e := range entries {
+			if e.group == i && e.status == record.Done {
+				schedules[clean(e.runs[0].Budget.Schedule)] = true
+			}
+		}
+		delete(schedules, "")
+		switch list := slices.Sorted(maps.Keys(schedules)); {
+		case len(list) == 1:
+			notes[len(notes)-1] = strings.TrimSuffix(notes[len(notes)-1], ".") + "; rate " + list[0] + "."
+		case len(list) > 1:
+			who := "The rows"
+			if len(budgets) > 1 {
+				who += " of budget " + letter(i)
+			}
+			notes = append(notes, fmt.Sprintf("%s had different learning rates: %s.", who, strings.Join(list, "; ")))
+		}
+	}
+	if len(budgets) > 1 {
+		notes = append(notes, fmt.Sprintf("Figures of different budgets (%s to %s) do not compare with each other.", letter(0), letter(len(budgets)-1)))
+	}
+	return notes
+}
+
+// machineNotes says where and with what the rows were run.
+func machineNotes(entries []*entry) (notes []string) {
+	var order []string
+	by := map[string][]*entry{}
+	for _, e := range entries {
+		if e.status != record.Done {
+			continue
+		}
+		for _, r := range e.runs {
+			what := join("; ", hardware(r), join(", ", prefixed("target ", r.Cell.Target), r.Cell.Precision), prefixed("march ", clean(r.March)))
+			if what == "" {
+				continue
+			}
+			if by[what] == nil {
+				order = append(order, what)
+			}
+			if !slices.Contains(by[what], e) {
+				by[what] = append(by[what], e)
+			}
+		}
+	}
+	for _, what := range order {
+		who := ""
+		if len(order) > 1 {
+			who = " (" + labels(by[what]) + ")"
+		}
+		notes = append(notes, fmt.Sprintf("Ran on%s: %s.", who, what))
+	}
+	return notes
+}
+
+func prefixed(prefix, s string) string {
+	if s == "" {
+		return ""
+	}
+	return prefix + s
+}
+
+// seedNotes says over which seeds figures are averaged.
+func seedNotes(entries []*entry) []string {
+	var order []string
+	by := map[string][]*entry{}
+	several := false
+	for _, e := range entries {
+		if e.status != record.Done {
+			continue
+		}
+		several = several || len(e.runs) > 1
+		if by[e.seeds()] == nil {
+			order = append(order, e.seeds())
+		}
+		by[e.seeds()] = append(by[e.seeds()], e)
+	}
+	var parts []string
+	for _, seeds := range order {
+		part := strings.ReplaceAll(seeds, " ", ", ")
+		if len(order) > 1 {
+			part += " (" + labels(by[seeds]) + ")"
+		}
+		parts = append(parts, part)
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	note := "Seed " + strings.Join(parts, "; ") + "."
+	if several {
+		note = "Seeds " + strings.Join(parts, "; ") + ". Scores of several seeds are mean ± standard deviation (divisor n − 1), costs their mean."
+	}
+	return []string{note}
+}
+
+// bestSays explains the marks that are there.
+func bestSays(t *Table, withinBudget bool, of string) string {
+	for _, row := range t.Rows {
+		for i, cell := range row {
+			if !cell.Best || t.Columns[i].detail {
+				continue
+			}
+			if withinBudget {
+				return "best of its " + of + " within a budget, by the digits printed (no test of significance)"
+			}
+			return "best of its " + of + ", by the digits printed (no test of significance)"
+		}
+	}
+	return ""
+}
+
+// on says what a measure was measured on, and how many ties there were at most.
+func (c *comparison) on(m measure) string {
+	on := c.onlyBasis(m)
+	var ties int64
+	for _, e := range c.entries {
+		for _, r := range e.runs {
+			ties = max(ties, r.Suites[m.suite].Ties)
+		}
+	}
+	if ties > 0 && m.ties {
+		on = join("; ", on, fmt.Sprintf("up to %s a row", plural(int(ties), "tie", "ties")))
+	}
+	return on
+}
+
+// onlyBasis is what a figure was measured on, if that is the same in all rows.
+func (c *comparison) onlyBasis(m measure) string {
+	bases := map[string]bool{}
+	for _, e := range c.entries {
+		for _, r := range e.runs {
+			if f := m.get(r); f.ok {
+				bases[f.basis] = true
+			}
+		}
+	}
+	if len(bases) != 1 || m.timed {
+		return ""
+	}
+	return slices.Collect(maps.Keys(bases))[0]
+}
+
+// runNotes gathers what runs and suites say of themselves, each sentence once.
+func runNotes(entries []*entry) (notes []string) {
+	suites := map[string]bool{}
+	for _, e := range entries {
+		for _, r := range e.runs {
+			for _, note := range r.Notes {
+				notes = append(notes, e.name+": "+clean(note))
+			}
+			for suite := range r.Suites {
+				suites[suite] = true
+			}
+		}
+	}
+	for _, suite := range slices.Sorted(maps.Keys(suites)) {
+		notes = append(notes, suiteNotes(entries, suite)...)
+	}
+	return distinct(notes)
+}
+
+func suiteNotes(entries []*entry, suite string) (notes []string) {
+	for _, e := range entries {
+		for _, r := range e.runs {
+			for _, note := range r.Suites[suite].Notes {
+				notes = append(notes, clean(suite+": "+note))
+			}
+		}
+	}
+	return distinct(notes)
+}
+
+// distinct keeps the first of equal sentences, and ends each with a full stop.
+func distinct(notes []string) (out []string) {
+	for _, note := range notes {
+		note = strings.TrimSuffix(note, ".") + "."
+		if !slices.Contains(out, note) {
+			out = append(out, note)
+		}
+	}
+	return out
+}

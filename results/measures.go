@@ -1,0 +1,194 @@
+package results
+
+import (
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"march/results/record"
+)
+
+// figure is one measurement of one run. Basis says what it was measured on: figures of different
+// bases do not compare.
+type figure struct {
+	value float64
+	basis string
+	ok    bool
+}
+
+func known(value float64) figure             { return figure{value: value, ok: true} }
+func positive[T int64 | float64](n T) figure { return figure{value: float64(n), ok: n > 0} }
+
+// measure is one column of the comparison: how it is printed and where its figure stands in a record.
+type measure struct {
+	Column
+	suite    string // whose notes and counts explain it
+	ties     bool   // counts ties as wrong, which its suite counts
+	timed    bool   // depends on the machine, which the footer names
+	constant bool   // where all rows have the same, the footer says it and the column is left out of text
+	get      func(*record.Run) figure
+}
+
+// measures is the comparison's columns, in their order.
+var measures = []measure{
+	{Column: Column{Key: "parameters", Title: "params", kind: count, weight: 90,
+		About: "unique ones; a parameter used in several places counts once"},
+		get: func(r *record.Run) figure { return positive(r.Parameters.Total) }},
+	{Column: Column{Key: "parameters_embedding", About: "embeddings of tokens and positions", kind: count, detail: true},
+		get: func(r *record.Run) figure { return part(r, r.Parameters.Embedding) }},
+	{Column: Column{Key: "parameters_norm", About: "weights and biases of norms", kind: count, detail: true},
+		get: func(r *record.Run) figure { return part(r, r.Parameters.Norm) }},
+	{Column: Column{Key: "parameters_other", About: "all other parameters", kind: count, detail: true},
+		get: func(r *record.Run) figure { return part(r, r.Parameters.Other) }},
+	{Column: Column{Key: "flops_forward", About: "forward pass of one token, counted as flops_training", kind: count, detail: true},
+		get: func(r *record.Run) figure { return positive(r.FLOPs.Forward) }},
+	{Column: Column{Key: "flops_training", Title: "FLOPs/\ntoken", kind: count, weight: 70,
+		About: "forward and backward pass, counted on the graph: a multiply-add is two, a shared layer counts at each use"},
+		get: func(r *record.Run) figure { return positive(r.FLOPs.Training) }},
+	{Column: Column{Key: "steps", Title: "steps", kind: integer, weight: 30, About: "optimizer steps"}, constant: true,
+		get: func(r *record.Run) figure {
+			return trained(r, func(t *record.Training) float64 { return float64(t.Steps) })
+		}},
+	{Column: Column{Key: "tokens", Title: "tokens", kind: count, weight: 35, About: "labels trained on"}, constant: true,
+		get: func(r *record.Run) figure {
+			return trained(r, func(t *record.Training) float64 { return float64(t.Tokens) })
+		}},
+	{Column: Column{Key: "seconds", Title: "train\nsec", kind: seconds, weight: 40, Better: Lower,
+		About: "wall-clock seconds in training steps, without validation and checkpoints"},
+		timed: true,
+		get: func(r *record.Run) figure {
+			return on(r, trained(r, func(t *record.Training) float64 { return t.Seconds }))
+		}},
+	{Column: Column{Key: "tokens_per_second", Title: "tok/s", kind: rate, weight: 60, Better: Higher,
+		About: "tokens trained on in one of those seconds"},
+		timed: true,
+		get: func(r *record.Run) figure {
+			return on(r, trained(r, func(t *record.Training) float64 { return t.TokensPerSecond }))
+		}},
+	{Column: Column{Key: "peak_bytes", About: "peak memory of training", kind: count, detail: true},
+		timed: true,
+		get: func(r *record.Run) figure {
+			if r.Training == nil {
+				return figure{}
+			}
+			return on(r, positive(r.Training.PeakBytes))
+		}},
+	{Column: Column{Key: "train_loss", About: "training loss of the last step, nats a token", kind: loss, detail: true},
+		get: func(r *record.Run) figure { return trained(r, func(t *record.Training) float64 { return t.Loss }) }},
+	{Column: Column{Key: "train_stability", Title: "loss\nsd", kind: spread, weight: 20, Better: Lower,
+		About: "stability: standard deviation of the detrended training loss, second half of the steps"},
+		get: func(r *record.Run) figure {
+			if r.Training == nil || r.Training.LossSD == nil {
+				return figure{}
+			}
+			return known(*r.Training.LossSD)
+		}},
+	{Column: Column{Key: "valid_loss", Title: "valid.\nloss", kind: loss, weight: 50, Better: Lower,
+		About: "mean cross-entropy of the final parameters on held-out text, nats a token"},
+		get: func(r *record.Run) figure { return validation(r, func(x float64) float64 { return x }) }},
+	{Column: Column{Key: "valid_perplexity", Title: "valid.\nppl", kind: perplexity, weight: 100, Better: Lower,
+		About: "perplexity, exp(loss), on held-out text"},
+		get: func(r *record.Run) figure { return validation(r, math.Exp) }},
+	{Column: Column{Key: "grammar_accuracy", Title: "grammar\nacc", kind: share, weight: 85, Better: Higher,
+		About: "minimal pairs of march's own grammar (not BLiMP) whose good sentence is more probable; a tie is wrong"},
+		suite: "grammar", ties: true, get: score("grammar", "accuracy")},
+	{Column: Column{Key: "cloze_accuracy", Title: "cloze\nacc", kind: share, weight: 80, Better: Higher,
+		About: "passages of march's own grammar (not LAMBADA) whose last word is the most probable in every token"},
+		suite: "grammar", get: score("grammar", "cloze_accuracy")},
+	{Column: Column{Key: "cloze_perplexity", Title: "cloze\nppl", kind: perplexity, weight: 80, Better: Lower, join: "cloze_accuracy",
+		About: "exp(mean over passages of −log p(last word))"},
+		suite: "grammar", get: score("grammar", "cloze_perplexity")},
+	{Column: Column{Key: "blimp_accuracy", Title: "BLiMP\nacc", kind: share, weight: 96, Better: Higher,
+		About: "BLiMP's minimal pairs whose good sentence is more probable; a tie is wrong"},
+		suite: "blimp", ties: true, get: score("blimp", "accuracy")},
+	{Column: Column{Key: "lambada_accuracy", Title: "LAMBADA\nacc", kind: share, weight: 95, Better: Higher,
+		About: "LAMBADA's passages whose last word is the most probable in every token"},
+		suite: "lambada", get: score("lambada", "accuracy")},
+	{Column: Column{Key: "lambada_perplexity", Title: "LAMBADA\nppl", kind: perplexity, weight: 95, Better: Lower, join: "lambada_accuracy",
+		About: "exp(mean over passages of −log p(last word))"},
+		suite: "lambada", get: score("lambada", "perplexity")},
+}
+
+// part is a count that may truly be 0, once the total is known.
+func part(r *record.Run, n int64) figure {
+	return figure{value: float64(n), ok: r.Parameters.Total > 0}
+}
+
+func trained(r *record.Run, get func(*record.Training) float64) figure {
+	if r.Training == nil || r.Training.Steps == 0 {
+		return figure{}
+	}
+	return known(get(r.Training))
+}
+
+// on ties a figure to the machine that it was timed on.
+func on(r *record.Run, f figure) figure {
+	f.basis = hardware(r)
+	return f
+}
+
+// hardware is what decides a run's speed besides the variant, its target and its precision.
+func hardware(r *record.Run) string {
+	parts := []string{r.Cell.Device}
+	if r.Machine.Hardware != "" {
+		parts = append(parts, r.Machine.Hardware)
+	}
+	if r.Machine.Threads > 0 {
+		parts = append(parts, plural(r.Machine.Threads, "thread", "threads"))
+	}
+	if r.Machine.OS != "" {
+		parts = append(parts, r.Machine.OS)
+	}
+	if r.Machine.ONNXRuntime != "" {
+		parts = append(parts, "ONNX Runtime "+r.Machine.ONNXRuntime)
+	}
+	return clean(strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ", "))
+}
+
+func validation(r *record.Run, of func(float64) float64) figure {
+	if r.Validation == nil {
+		return figure{}
+	}
+	basis := ""
+	if n := r.Validation.Tokens; n > 0 {
+		basis = grouped(n) + " tokens"
+	}
+	if r.Validation.Source != "" {
+		basis = strings.TrimSpace(basis + " of " + r.Validation.Source)
+	}
+	return figure{of(r.Validation.Loss), clean(basis), true}
+}
+
+func score(suite, name string) func(*record.Run) figure {
+	return func(r *record.Run) figure {
+		s, ok := r.Suites[suite]
+		if !ok {
+			return figure{}
+		}
+		x, ok := s.Score(name)
+		if !ok {
+			return figure{}
+		}
+		return figure{x.Value, suiteBasis(s, x.Count), true}
+	}
+}
+
+// suiteBasis says what a suite's figure was measured on: the items and the settings.
+func suiteBasis(s record.Suite, items int64) string {
+	if items == 0 {
+		items = s.Items
+	}
+	return join(", ", plural(int(items), "item", "items"), suiteSettings(s))
+}
+
+func suiteSettings(s record.Suite) string {
+	var parts []string
+	if s.Limit > 0 {
+		parts = append(parts, "limit "+grouped(s.Limit))
+	}
+	for _, key := range slices.Sorted(maps.Keys(s.Settings)) {
+		parts = append(parts, key+": "+s.Settings[key])
+	}
+	return clean(strings.Join(parts, ", "))
+}

@@ -1,0 +1,112 @@
+// Package results turns run records into comparison tables: it loads records, averages the seeds of
+// a cell, marks the best comparable value of each column, and prints text, Markdown, CSV or JSON
+// with a footer that explains every figure. It does not know how a run was made, and it never sets
+// side by side what does not compare: rows of different budgets or data are told apart and said to be.
+// Start with Load, then New or Breakdown, then Table.Write.
+package results
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"march/graphgen/atomicfile"
+	"march/results/record"
+)
+
+// Load reads run records. Each path is a record, a folder (every run.json in it, at any depth, in the
+// order of their paths), or a glob of either. A record that two paths reach is read once. A folder
+// without records is no error; a missing file, a glob without match and an unreadable record are:
+// the runs that could be read are then returned beside an error that names every other file.
+func Load(paths ...string) ([]record.Run, error) {
+	var runs []record.Run
+	var problems []error
+	seen := map[string]bool{}
+	for _, path := range paths {
+		files, err := recordFiles(path)
+		if err != nil {
+			problems = append(problems, err)
+		}
+		for _, file := range files {
+			key := file
+			if abs, err := filepath.Abs(file); err == nil {
+				key = abs
+			}
+			if real, err := filepath.EvalSymlinks(key); err == nil {
+				key = real
+			}
+			if seen[key] {
+				continue
+			}
+			seen[key] = true
+			run, err := record.ReadFile(file)
+			if err != nil {
+				problems = append(problems, err)
+				continue
+			}
+			runs = append(runs, *run)
+		}
+	}
+	return runs, errors.Join(problems...)
+}
+
+// recordFiles finds the records under one path or glob.
+func recordFiles(path string) ([]string, error) {
+	matches := []string{path}
+	if _, err := os.Lstat(path); err != nil && strings.ContainsAny(path, "*?[") {
+		matches, err = filepath.Glob(path)
+		if err != nil {
+			return nil, fmt.Errorf("%s: not a valid glob: %w", path, err)
+		}
+		if len(matches) == 0 {
+			return nil, fmt.Errorf("%s: no file or folder matches", path)
+		}
+	}
+	var files []string
+	var problems []error
+	for _, match := range matches {
+		info, err := os.Stat(match)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			problems = append(problems, fmt.Errorf("%s: no such file or folder", match))
+		case err != nil:
+			problems = append(problems, err)
+		case !info.IsDir():
+			if !atomicfile.IsTemporary(match) {
+				files = append(files, match)
+			}
+		default:
+			found, err := walk(match)
+			files = append(files, found...)
+			problems = append(problems, err)
+		}
+	}
+	return files, errors.Join(problems...)
+}
+
+func walk(folder string) ([]string, error) {
+	var files []string
+	// A link to a folder is followed where the user names it, not further down, where it may lead in circles.
+	root := folder
+	if real, err := filepath.EvalSymlinks(folder); err == nil {
+		root = real
+	}
+	var problems []error
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			problems = append(problems, err)
+			return nil // the others can still be read
+		}
+		if !entry.IsDir() && entry.Name() == record.FileName {
+			rel, _ := filepath.Rel(root, path)
+			files = append(files, filepath.Join(folder, rel))
+		}
+		return nil
+	})
+	slices.Sort(files)
+	return files, errors.Join(append(problems, err)...)
+}

@@ -1,0 +1,6 @@
+package runtime
+
+import "march/runtime/internal/hostcpu"
+
+// Hardware names what models run on, as the machine names it.
+func (r *Runtime) Hardware() string { return hostcpu.Read().Model }

@@ -1,0 +1,231 @@
+package trainloop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"march/runtime"
+	"march/variants"
+)
+
+// Batches gives micro-batch number n: tokens and labels [B·S]. It must be a pure function
+// of n, so that a resumed run sees what an uninterrupted one does, and is called from
+// several goroutines.
+type Batches interface {
+	Fill(micro int64, tokens, labels []int64)
+}
+
+// Options are what a run needs beside its settings.
+type Options struct {
+	Dir      string // the run's folder
+	Program  string // the program's folder
+	Settings Settings
+	Training variants.Training // schedule and peak rate
+	Runtime  *runtime.Runtime
+	Batches  Batches
+	Resume   bool // go on where the folder's run stands; start where it has none
+
+	SaveEvery     int64 // steps between checkpoints; 0: a tenth of the run
+	ValidateEvery int64 // steps between validations; 0: at the end only
+	// Validate gives the validation loss of the parameters on the device; nil: none.
+	Validate func(*Engine) (float64, error)
+	// OnStep is told of every step, after it is logged.
+	OnStep func(Metric)
+	// Warn is told of what went wrong without stopping the run.
+	Warn func(string)
+}
+
+// Result is what a finished run leaves behind.
+type Result struct {
+	Checkpoint Checkpoint
+	Metrics    []Metric
+	Validation float64 // loss at the end; NaN without Validate
+	Resumed    int64   // the step that the run went on from
+}
+
+// ErrDiverged is wrapped by the error of a run whose loss or gradient stopped being a
+// number. The parameters are those before the step that failed.
+var ErrDiverged = errors.New("training diverged")
+
+// Train runs a program to the end of its budget and leaves its folder with settings,
+// metrics and checkpoints. When ctx ends, it saves and returns the context's cause.
+func Train(ctx context.Context, o Options) (*Result, error) {
+	r, err := train(ctx, o)
+	if err != nil {
+		return nil, fmt.Errorf("run %s: %w", o.Dir, err)
+	}
+	return r, nil
+}
+
+func train(ctx context.Context, o Options) (*Result, error) {
+	if o.Warn == nil {
+		o.Warn = func(string) {}
+	}
+	if err := o.Settings.Check(); err != nil {
+		return nil, err
+	}
+	from, err := o.open()
+	if err != nil {
+		return nil, err
+	}
+	e, err := NewEngine(o.Runtime, o.Program, EngineOptions{Replicas: Replicas(int64(o.Settings.MicroBatches()), o.Runtime.Threads())})
+	if err != nil {
+		return nil, err
+	}
+	defer e.Close()
+	if b, s := e.Manifest.Batch, e.Manifest.Length; b != o.Settings.MicroBatch || s != o.Settings.Length {
+		return nil, fmt.Errorf("program %s is for micro-batches of %d × %d, the run's are %d × %d", o.Program, b, s, o.Settings.MicroBatch, o.Settings.Length)
+	}
+	run := &loop{Options: o, e: e}
+	if from != nil {
+		run.state = from.State
+		err = e.restore(from)
+	} else {
+		err = e.LoadStart(o.Program)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return run.run(ctx)
+}
+
+// open prepares the folder and finds where to go on; nil means from the start.
+func (o *Options) open() (*Checkpoint, error) {
+	old, err := ReadSettings(o.Dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := os.MkdirAll(o.Dir, 0o777); err != nil {
+			return nil, err
+		}
+		return nil, o.Settings.write(o.Dir)
+	case err != nil:
+		return nil, err
+	case !o.Resume:
+		return nil, fmt.Errorf("the folder holds a run already: --resume goes on with it, another --out starts a new one")
+	}
+	must, may := o.Settings.differences(old)
+	if len(must) > 0 {
+		return nil, &SettingsError{must}
+	}
+	if len(may) > 0 {
+		o.Warn("resuming under other circumstances, so results may differ in rounding: " + strings.Join(may, "; "))
+	}
+	return Latest(o.Dir, o.Warn)
+}
+
+// loop is a run in progress.
+type loop struct {
+	Options
+	e       *Engine
+	state   State
+	log     *metricsLog
+	metrics []Metric
+}
+
+func (l *loop) run(ctx context.Context) (*Result, error) {
+	var err error
+	if l.log, l.metrics, err = openMetrics(l.Dir, l.state.Step); err != nil {
+		return nil, err
+	}
+	defer l.log.close()
+	resumed, saved := l.state.Step, l.state.Step
+	every := l.SaveEvery
+	if every <= 0 {
+		every = max(1, l.Settings.Steps/10)
+	}
+	for l.state.Step < l.Settings.Steps {
+		if ctx.Err() != nil {
+			if saved != l.state.Step {
+				if err := l.save(); err != nil {
+					return nil, err
+				}
+			}
+			return nil, context.Cause(ctx)
+		}
+		if err := l.step(); err != nil {
+			return nil, err
+		}
+		if l.state.Step%every == 0 || l.state.Step == l.Settings.Steps {
+			if err := l.save(); err != nil {
+				return nil, err
+			}
+			saved = l.state.Step
+		}
+	}
+	return l.result(resumed)
+}
+
+// result describes the finished run.
+func (l *loop) result(resumed int64) (*Result, error) {
+	r := &Result{Metrics: l.metrics, Resumed: resumed, Validation: math.NaN()}
+	c, err := Latest(l.Dir, l.Warn)
+	if err != nil {
+		return nil, err
+	}
+	r.Checkpoint = *c
+	if l.Validate != nil {
+		if last := l.metrics[len(l.metrics)-1]; last.Valid != nil {
+			r.Validation = *last.Valid
+		} else if r.Validation, err = l.Validate(l.e); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// step takes one optimizer step and logs it.
+func (l *loop) step() error {
+	begin := time.Now()
+	n := int64(l.Settings.MicroBatches())
+	loss, count, err := l.e.Accumulate(l.state.Step*n, n, l.Batches.Fill)
+	if err != nil {
+		return err
+	}
+	step := l.state.Step + 1
+	rate := Rate(l.Training, step, l.Settings.Steps)
+	norm, err := l.e.Update(rate, step, count)
+	if err != nil {
+		return err
+	}
+	loss /= float64(count)
+	if bad := math.IsNaN(loss) || math.IsInf(loss, 0) || math.IsNaN(norm) || math.IsInf(norm, 0); bad {
+		return fmt.Errorf("%w at step %d (micro-batches %d to %d): loss %v, gradient norm %v; the parameters were left as they were. A lower training.rate or a longer training.warmup may help",
+			ErrDiverged, step, l.state.Step*n, l.state.Step*n+n-1, loss, norm)
+	}
+	l.state.Step, l.state.Tokens = step, l.state.Tokens+count
+	l.state.Seconds += time.Since(begin).Seconds()
+	m := Metric{Step: step, Loss: loss, Rate: rate, GradNorm: norm, Tokens: l.state.Tokens, Seconds: l.state.Seconds}
+	if l.Validate != nil && (step == l.Settings.Steps || l.ValidateEvery > 0 && step%l.ValidateEvery == 0) {
+		v, err := l.Validate(l.e)
+		if err != nil {
+			return fmt.Errorf("validation after step %d: %w", step, err)
+		}
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return fmt.Errorf("%w: the validation loss after step %d is %v", ErrDiverged, step, v)
+		}
+		m.Valid = &v
+	}
+	l.metrics = append(l.metrics, m)
+	if err := l.log.add(m); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Join(l.Dir, MetricsFile), err)
+	}
+	if l.OnStep != nil {
+		l.OnStep(m)
+	}
+	return nil
+}
+
+// save writes a checkpoint; the metrics up to it reach the disk first.
+func (l *loop) save() error {
+	if err := l.log.sync(); err != nil {
+		return err
+	}
+	return l.e.save(l.Dir, l.state)
+}

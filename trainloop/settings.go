@@ -1,0 +1,170 @@
+package trainloop
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"march/graphgen/atomicfile"
+)
+
+// SettingsFile holds what a run is, in the run's folder.
+const SettingsFile = "settings.json"
+
+// Settings are everything that the parameters after training depend on. A run goes on
+// only under the settings that it was started with.
+type Settings struct {
+	Study         string          `json:"study"`
+	Variant       string          `json:"variant"`
+	Arch          string          `json:"arch"`
+	Scale         string          `json:"scale"`
+	Config        json.RawMessage `json:"config"`
+	Target        string          `json:"target"`
+	Precision     string          `json:"precision"`
+	Seed          uint64          `json:"seed"`
+	Steps         int64           `json:"steps"`
+	TokensPerStep int             `json:"tokens_per_step"`
+	MicroBatch    int             `json:"micro_batch"` // sequences
+	Length        int             `json:"length"`
+	DataSHA256    string          `json:"data_sha256"`
+	Tokenizer     string          `json:"tokenizer_sha256"`
+	DataSource    string          `json:"data_source"`
+	Threads       int             `json:"threads"`
+	Device        string          `json:"device"`
+	Runtime       string          `json:"onnxruntime"`
+}
+
+// about is what may differ when a run goes on: results are then the same but for rounding.
+var about = []string{"threads", "device", "onnxruntime", "data_source"}
+
+// MicroBatches is the number of micro-batches of a step.
+func (s Settings) MicroBatches() int { return s.TokensPerStep / (s.MicroBatch * s.Length) }
+
+// Check refuses a budget that does not come out even.
+func (s Settings) Check() error {
+	per := s.MicroBatch * s.Length
+	if per < 1 || s.TokensPerStep < per || s.TokensPerStep%per != 0 {
+		return fmt.Errorf("tokens per step %d is not a multiple of a micro-batch (%d sequences × %d tokens = %d)", s.TokensPerStep, s.MicroBatch, s.Length, per)
+	}
+	if s.Steps < 1 {
+		return fmt.Errorf("steps is %d, wanted at least 1", s.Steps)
+	}
+	return nil
+}
+
+// Differences names the fields in which s differs from the settings that a run was
+// started with; what changes rounding alone is left out.
+func (s Settings) Differences(was Settings) []string {
+	must, _ := s.differences(was)
+	return must
+}
+
+// SettingsError says that a folder's run was started with other settings.
+type SettingsError struct{ Differences []string }
+
+func (e *SettingsError) Error() string {
+	return "the folder's run was started with other settings: " + strings.Join(e.Differences, "; ") + "; go back to those, or choose another --out"
+}
+
+// differences names the fields in which two settings differ: those that a resumed run
+// must share, and those that only matter for exactness.
+func (s Settings) differences(o Settings) (must, may []string) {
+	a, b := fieldsOf(s), fieldsOf(o)
+	for name, v := range a {
+		if bytes.Equal(v, b[name]) {
+			continue
+		}
+		text := fmt.Sprintf("%s (was %s, now %s)", name, short(b[name]), short(v))
+		if name == "config" {
+			text = "config (" + strings.Join(configDifferences(s.Config, o.Config), ", ") + ")"
+		}
+		if slices.Contains(about, name) {
+			may = append(may, text)
+		} else {
+			must = append(must, text)
+		}
+	}
+	slices.Sort(must)
+	slices.Sort(may)
+	return must, may
+}
+
+func fieldsOf(s Settings) map[string]json.RawMessage {
+	b, _ := json.Marshal(s) // plain fields
+	m := map[string]json.RawMessage{}
+	_ = json.Unmarshal(b, &m)
+	return m
+}
+
+// configDifferences lists the axes in which two configs differ.
+func configDifferences(now, was json.RawMessage) []string {
+	var list []string
+	var walk func(prefix string, a, b any)
+	walk = func(prefix string, a, b any) {
+		x, ok1 := a.(map[string]any)
+		y, ok2 := b.(map[string]any)
+		if !ok1 || !ok2 {
+			if fmt.Sprint(a) != fmt.Sprint(b) {
+				list = append(list, fmt.Sprintf("%s was %v, now %v", strings.TrimPrefix(prefix, "."), b, a))
+			}
+			return
+		}
+		for k := range x {
+			walk(prefix+"."+k, x[k], y[k])
+		}
+	}
+	var a, b any
+	_ = json.Unmarshal(now, &a)
+	_ = json.Unmarshal(was, &b)
+	walk("", a, b)
+	slices.Sort(list)
+	return list
+}
+
+func short(b []byte) string {
+	if len(b) > 24 {
+		return string(b[:24]) + "…"
+	}
+	return string(b)
+}
+
+// ReadSettings reads a run's settings; fs.ErrNotExist where dir holds no run.
+func ReadSettings(dir string) (Settings, error) {
+	var s Settings
+	path := filepath.Join(dir, SettingsFile)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return s, fmt.Errorf("%s holds no run: %w", dir, err)
+		}
+		return s, err
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&s); err != nil {
+		return s, fmt.Errorf("%s: %w", path, err)
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, s.Config); err != nil {
+		return s, fmt.Errorf("%s: %w", path, err)
+	}
+	s.Config = compact.Bytes()
+	if err := s.Check(); err != nil {
+		return s, fmt.Errorf("%s: %w", path, err)
+	}
+	return s, nil
+}
+
+func (s Settings) write(dir string) error {
+	b, err := json.MarshalIndent(s, "", " ")
+	if err != nil {
+		return err
+	}
+	return atomicfile.WriteFile(filepath.Join(dir, SettingsFile), append(b, '\n'))
+}

@@ -1,0 +1,147 @@
+package tokenizer
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const sharedData = "../../../shared/data"
+
+// A vocabulary of 4,000 and 2.9 million ids of stories, BLiMP and LAMBADA: all as the tokenizers
+// library gives them (testdata/shared.json).
+func TestSharedTexts(t *testing.T) {
+	if _, err := os.Stat(sharedData); err != nil {
+		t.Skipf("no shared data beside the repository: %v", err)
+	}
+	type digest struct {
+		Texts, IDs int
+		SHA256     string
+	}
+	var want struct {
+		Tokenizer            string
+		Test, BLiMP, Lambada digest
+	}
+	data, err := os.ReadFile("testdata/shared.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(data, &want); err != nil {
+		t.Fatal(err)
+	}
+	tok, err := Train(slices.Values(stories(t, "sample.txt")), TrainOptions{VocabSize: 4000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tok.SHA256() != want.Tokenizer {
+		t.Error("the vocabulary trained on sample.txt differs from the library's")
+	}
+	for _, c := range []struct {
+		name  string
+		texts []string
+		want  digest
+	}{{"test.txt", stories(t, "test.txt"), want.Test}, {"BLiMP", blimp(t), want.BLiMP}, {"LAMBADA", lambada(t), want.Lambada}} {
+		hash := sha256.New()
+		got := digest{Texts: len(c.texts)}
+		for _, text := range c.texts {
+			ids := tok.Encode(text)
+			got.IDs += len(ids)
+			binary.Write(hash, binary.LittleEndian, append(ids, -1))
+		}
+		got.SHA256 = fmt.Sprintf("%x", hash.Sum(nil))
+		if got != c.want {
+			t.Errorf("%s: got %+v, want %+v", c.name, got, c.want)
+		}
+	}
+}
+
+func stories(t testing.TB, name string) []string {
+	data, err := os.ReadFile(filepath.Join(sharedData, "corpus", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimRight(string(data), "\n"), "\n<|endoftext|>\n")
+}
+
+func blimp(t testing.TB) (texts []string) {
+	files, err := filepath.Glob(filepath.Join(sharedData, "blimp", "*.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files { // Glob sorts
+		eachLine(t, name, func(line []byte) {
+			var item struct {
+				Good string `json:"sentence_good"`
+				Bad  string `json:"sentence_bad"`
+			}
+			if err := json.Unmarshal(line, &item); err != nil {
+				t.Fatal(err)
+			}
+			texts = append(texts, item.Good, item.Bad)
+		})
+	}
+	return texts
+}
+
+func lambada(t testing.TB) (texts []string) {
+	eachLine(t, filepath.Join(sharedData, "lambada", "lambada_test.jsonl"), func(line []byte) {
+		var item struct{ Text string }
+		if err := json.Unmarshal(line, &item); err != nil {
+			t.Fatal(err)
+		}
+		texts = append(texts, item.Text)
+	})
+	return texts
+}
+
+func eachLine(t testing.TB, path string, do func([]byte)) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(bytes.NewReader(data))
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		do(lines.Bytes())
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func BenchmarkTrain(b *testing.B) {
+	if _, err := os.Stat(sharedData); err != nil {
+		b.Skip(err)
+	}
+	docs := stories(b, "sample.txt")
+	for b.Loop() {
+		if _, err := Train(slices.Values(docs), TrainOptions{VocabSize: 4000}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkEncode(b *testing.B) {
+	if _, err := os.Stat(sharedData); err != nil {
+		b.Skip(err)
+	}
+	docs := stories(b, "sample.txt")
+	tok, err := Train(slices.Values(docs), TrainOptions{VocabSize: 4000})
+	if err != nil {
+		b.Fatal(err)
+	}
+	text := strings.Join(docs, "\n")
+	b.SetBytes(int64(len(text)))
+	var ids []int32
+	for b.Loop() {
+		ids = tok.AppendEncode(ids[:0], text)
+	}
+}
