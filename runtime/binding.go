@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	ort "github.com/yalue/onnxruntime_go"
+
+	"march/runtime/internal/ortc"
 )
 
 // Binding is a session with memory for its inputs and outputs, ready to run
@@ -192,7 +194,8 @@ func (b *Binding) Run() error {
 	if b.inner == nil {
 		return fmt.Errorf("run %s: the binding is closed", b.session.name)
 	}
-	if err := b.session.inner.RunWithBinding(b.inner); err != nil {
+	err := ortc.FlushDenormals(func() error { return b.session.inner.RunWithBinding(b.inner) })
+	if err != nil {
 		return fmt.Errorf("run %s: %w", b.session.name, tidy(err))
 	}
 	return nil

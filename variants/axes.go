@@ -66,7 +66,7 @@ func (c *Config) Set(axis, value string) error {
 		for i, f := range fields {
 			names[i] = f.axis
 		}
-		return fmt.Errorf("unknown axis %q%s (march show --axes lists them)", axis, suggest(axis, names))
+		return fmt.Errorf("unknown axis %q%s (march list --axes shows them)", axis, suggest(axis, names))
 	}
 	f := fields[i]
 	switch f.value.Kind() {
@@ -158,15 +158,8 @@ func ReadYAML(data []byte, scale, arch string) (Variant, error) {
 			return Variant{}, fmt.Errorf("line %d: %w", s.line, err)
 		}
 	}
-	if err := v.Config.Validate(); err != nil {
-		return Variant{}, err
-	}
-	plain, err := Find(v.Study+"/"+v.Base, scale, arch)
-	if err != nil {
-		return Variant{}, err
-	}
-	v.Changes = v.Config.Difference(plain.Config)
-	return v, nil
+	v.Changes = v.Config.Difference(v.original)
+	return v, v.Config.Validate()
 }
 
 type setting struct {

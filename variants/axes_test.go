@@ -57,7 +57,7 @@ func TestSet(t *testing.T) {
 		{"head=3", `unknown axis "head"; did you mean heads`},
 		{"shareuses=3", `unknown axis "shareuses"; did you mean share.uses?`},
 		{"uses=3", "did you mean share.uses?"},
-		{"xyzzy=3", `unknown axis "xyzzy" (march show --axes`},
+		{"xyzzy=3", `unknown axis "xyzzy" (march list --axes`},
 		{"heads=three", "heads=three: wanted a whole number"},
 		{"heads=6.5", "wanted a whole number"},
 		{"heads=", "wanted a whole number"},

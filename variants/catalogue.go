@@ -16,6 +16,8 @@ type Variant struct {
 	Source  string   // where the idea and the sizes are from
 	Scale   string
 	Config  Config
+
+	original Config // the catalogue's
 }
 
 // Name is the variant's name inside its study: deep_cycle, baseline+heads=12.
@@ -42,26 +44,35 @@ const (
 	plainSource   = "Radford et al., GPT-2 (2019), as used for the reference workloads P1 and P2"
 )
 
-// shape is a row of study sharing's table.
+// shape is a row of study sharing's table: deep has the baseline's parameters and twice
+// its depth, very_deep three times; wide keeps the depth, and half the layers pay for
+// width, very_wide more so; wide_deep is both.
 type shape struct {
 	name         string
 	unique, uses int
 	width        int // 0, 1, 2: which of the scale's widths
-	doc          string
 }
 
 var shapes = []shape{
-	{"deep", 6, 12, 0, "same parameters, twice the depth"},
-	{"very_deep", 6, 18, 0, "same parameters, three times the depth"},
-	{"wide", 3, 6, 1, "depth kept, half the layers pay for width"},
-	{"very_wide", 2, 6, 2, "depth kept, a third of the layers pays for more width"},
-	{"wide_deep", 3, 12, 1, "half the layers pay for width, used four times each"},
+	{"deep", 6, 12, 0},
+	{"very_deep", 6, 18, 0},
+	{"wide", 3, 6, 1},
+	{"very_wide", 2, 6, 2},
+	{"wide_deep", 3, 12, 1},
+}
+
+func (s shape) doc(assignment string) string {
+	text := fmt.Sprintf("%d layers used %d times, %s", s.unique, s.uses, assignment)
+	if s.width > 0 {
+		text = fmt.Sprintf("%d wider layers used %d times, %s", s.unique, s.uses, assignment)
+	}
+	return text
 }
 
 var assignments = []struct{ name, doc string }{
-	{"seq", "neighbouring uses share a layer"},
-	{"cycle", "the layers repeat in order"},
-	{"cycle_rev", "the layers repeat in order, the last time reversed"},
+	{"seq", "neighbours shared"},
+	{"cycle", "in order"},
+	{"cycle_rev", "in order, last reversed"},
 }
 
 // scaleSizes are the sizes of study sharing at each scale.
@@ -83,15 +94,15 @@ var headsOf = [3]int{6, 8, 9}
 // catalogue lists every variant in the order of the studies' tables.
 var catalogue = func() []entry {
 	decoder := []string{"decoder"}
-	list := []entry{{"sharing", "baseline", "nothing shared: a GPT-Neo-like decoder", sharingSource, decoder, gptNeo}}
+	list := []entry{{"sharing", "baseline", "GPT-Neo-like, nothing shared", sharingSource, decoder, gptNeo}}
 	for _, s := range shapes {
 		for _, a := range assignments {
 			list = append(list, entry{"sharing", s.name + "_" + a.name,
-				fmt.Sprintf("%s (%d layers used %d times in all); %s", s.doc, s.unique, s.uses, a.doc), sharingSource, decoder,
+				s.doc(a.doc), sharingSource, decoder,
 				func(scale string) (Config, error) { return shared(scale, s, a.name) }})
 		}
 	}
-	return append(list, entry{"plain", "gpt2", "GPT-2-like decoder: biases everywhere, scaled global attention", plainSource, decoder, gpt2})
+	return append(list, entry{"plain", "gpt2", "GPT-2-like: all biases, scaled global attention", plainSource, decoder, gpt2})
 }()
 
 // gptNeo is study sharing's decoder.
@@ -159,13 +170,12 @@ func Find(name, scale, arch string) (Variant, error) {
 		return Variant{}, fmt.Errorf("variant %s: architecture %q is not one of %s", e.name, arch, strings.Join(e.archs, ", "))
 	}
 	c, err := e.config(scale)
-	v := Variant{Study: e.study, Base: e.name, Doc: e.doc, Source: e.source, Scale: scale, Config: c}
+	v := Variant{Study: e.study, Base: e.name, Doc: e.doc, Source: e.source, Scale: scale, Config: c, original: c}
 	if err == nil {
 		err = c.Validate()
 	}
 	if err == nil && changes != "" {
-		v.Changes = strings.Split(changes, "+")
-		err = v.Config.SetAll(v.Changes)
+		err = v.change(strings.Split(changes, "+"))
 	}
 	if err != nil {
 		return Variant{}, fmt.Errorf("variant %s: %w", name, err)
@@ -173,13 +183,22 @@ func Find(name, scale, arch string) (Variant, error) {
 	return v, nil
 }
 
+// change sets axes. The name then has what differs from the catalogue, each axis once and
+// in the order of the axes, so that one model has one name.
+func (v *Variant) change(changes []string) error {
+	if err := v.Config.SetAll(changes); err != nil {
+		return err
+	}
+	v.Changes = v.Config.Difference(v.original)
+	return nil
+}
+
 // With applies further changes to a variant.
 func (v Variant) With(changes []string) (Variant, error) {
 	if len(changes) == 0 {
 		return v, nil
 	}
-	v.Changes = append(slices.Clone(v.Changes), changes...)
-	if err := v.Config.SetAll(changes); err != nil {
+	if err := v.change(changes); err != nil {
 		return v, fmt.Errorf("variant %s: %w", v.Base, err)
 	}
 	return v, nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"march/graphgen"
@@ -178,7 +179,15 @@ func (f field) valid() error {
 	}
 	v := f.number()
 	if math.IsNaN(v) || v < bound[0] || v > bound[1] {
-		return fmt.Errorf("%s is %v, wanted a number from %g to %g", f.axis, f.value.Interface(), bound[0], bound[1])
+		return fmt.Errorf("%s is %v, wanted a number from %s to %s", f.axis, f.value.Interface(), plain(bound[0]), plain(bound[1]))
 	}
 	return nil
+}
+
+// plain prints whole numbers without an exponent.
+func plain(v float64) string {
+	if v == math.Trunc(v) && math.Abs(v) < 1e15 {
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	}
+	return strconv.FormatFloat(v, 'g', -1, 64)
 }

@@ -33,24 +33,16 @@ type labFlags struct {
 func addLabFlags(f *pflag.FlagSet, suites string) *labFlags {
 	l := &labFlags{}
 	f.StringVar(&l.data, "data", "", "prepared `FOLDER` of march data prepare (default: the embedded corpus)")
-	f.IntVar(&l.steps, "steps", 0, "optimizer steps (default: the scale's)")
-	f.IntVar(&l.tokens, "tokens-per-step", 0, "tokens of an optimizer step (default: the scale's)")
-	f.Float64Var(&l.rate, "rate", 0, "peak learning rate (default: the scale's)")
-	f.IntVar(&l.batch, "batch", 0, "sequences of a micro-batch (default: as many as a step has, up to 16,384 tokens)")
-	f.StringVar(&l.target, "target", string(graphgen.ORT), "operators of the graphs: "+targetNames())
-	f.StringVar(&l.precision, "precision", "fp32", "arithmetic: fp32")
-	f.Int64Var(&l.validate, "validate-every", 0, "steps between validations (default: none before the end)")
-	f.Int64Var(&l.save, "save-every", 0, "steps between checkpoints (default: a tenth of the run)")
+	f.IntVar(&l.steps, "steps", 0, "optimizer `STEPS` (default: the scale's)")
+	f.IntVar(&l.tokens, "tokens-per-step", 0, "`TOKENS` of an optimizer step (default: the scale's)")
+	f.Float64Var(&l.rate, "rate", 0, "peak learning `RATE` (default: the scale's)")
+	f.IntVar(&l.batch, "batch", 0, "`SEQUENCES` of a micro-batch (default: as many as a step has, up to 16,384 tokens)")
+	f.StringVar(&l.target, "target", string(graphgen.ORT), "`OPERATORS` of the graphs: "+joined(graphgen.Targets()))
+	f.StringVar(&l.precision, "precision", "fp32", "`ARITHMETIC`: fp32")
+	f.Int64Var(&l.validate, "validate-every", 0, "`STEPS` between validations (default: none before the end)")
+	f.Int64Var(&l.save, "save-every", 0, "`STEPS` between checkpoints (default: a tenth of the run)")
 	l.suiteFlags = addSuiteFlags(f, suites)
 	return l
-}
-
-func targetNames() string {
-	var names []string
-	for _, t := range graphgen.Targets() {
-		names = append(names, string(t))
-	}
-	return strings.Join(names, ", ")
 }
 
 // budget puts the flags' budget into a model's config. It is no part of a variant's name.
@@ -113,7 +105,7 @@ func addSuiteFlags(f *pflag.FlagSet, suites string) *suiteFlags {
 	f.StringVar(&s.blimp, "blimp", "", "BLiMP's `FOLDER` of jsonl files; adds the suite")
 	f.StringVar(&s.lambada, "lambada", "", "LAMBADA's `FILE`, jsonl or plain text; adds the suite")
 	f.BoolVar(&s.plainQuotes, "plain-quotes", false, "turn LAMBADA's typographic quotes and dashes into ASCII first, for models that never saw others")
-	f.IntVar(&s.limit, "limit", 0, "items of each paradigm (default: all)")
+	f.IntVar(&s.limit, "limit", 0, "`ITEMS` of each paradigm (default: all)")
 	return s
 }
 

@@ -15,7 +15,7 @@ var update = flag.Bool("update", false, "write the golden files in testdata anew
 // TestMain lets the test binary be march, for tests that send signals: see TestSignals.
 func TestMain(m *testing.M) {
 	if os.Getenv("MARCH_TEST_AS_MAIN") != "" {
-		os.Exit(runTable(onSignals(), []command{waitCommand}, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+		os.Exit(runTable(onSignals(), append(commands(), waitCommand), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())
 }

@@ -50,41 +50,40 @@ var countNouns = []struct {
 	class class
 	rows  string
 }{
-	{male, `boy boys      king kings      man men        father fathers  brother brothers  uncle uncles
-		prince princes    son sons        monk monks     wizard wizards  waiter waiters    actor actors`},
-	{female, `girl girls  queen queens    woman women    mother mothers  sister sisters    aunt aunts
-		princess princesses  daughter daughters  nun nuns  witch witches  waitress waitresses  actress actresses`},
-	{neutral, `doctor doctors  teacher teachers  farmer farmers  sailor sailors  pilot pilots  baker bakers
-		friend friends    neighbor neighbors  guest guests  artist artists   student students  child children`},
-	{animal, `dog dogs    cat cats        horse horses   fox foxes       goat goats
-		rabbit rabbits    bear bears      duck ducks`},
-	{thing, `cup cups     ball balls      book books     kite kites      drum drums        coin coins
-		hat hats          lamp lamps      map maps       key keys        ring rings        letter letters
-		basket baskets    box boxes       chair chairs   clock clocks    bell bells        cake cakes
-		apple apples      egg eggs        orange oranges umbrella umbrellas  knife knives  candle candles
-		mirror mirrors    blanket blankets  shell shells stone stones    flute flutes      rope ropes
-		spoon spoons      bottle bottles  flower flowers feather feathers  doll dolls      coat coats
-		ladder ladders    wagon wagons    toy toys       painting paintings`},
-	{place, `house houses garden gardens  river rivers   bridge bridges  tree trees        barn barns
-		tower towers      castle castles  market markets school schools  church churches   lake lakes
-		hill hills        gate gates      cave caves     shop shops      mill mills        field fields`},
+	{male, `king kings      boy boys    man men      brother brothers  prince princes
+		father fathers      uncle uncles  monk monks  wizard wizards    waiter waiters`},
+	{female, `queen queens  girl girls  woman women  sister sisters    princess princesses
+		mother mothers      aunt aunts  nun nuns     witch witches      waitress waitresses`},
+	{neutral, `sailor sailors  baker bakers  farmer farmers  teacher teachers  doctor doctors
+		pilot pilots    miner miners    hunter hunters    miller millers    guard guards
+		tailor tailors  gardener gardeners  drummer drummers  singer singers`},
+	{animal, `dog dogs      cat cats    horse horses  fox foxes`},
+	{thing, `boat boats     cake cakes  wagon wagons  book books  bottle bottles
+		map maps        lamp lamps      knife knives      basket baskets    key keys
+		coat coats      flower flowers  drum drums        bell bells
+		cup cups        ball balls      kite kites        hat hats          ring rings
+		letter letters  box boxes       chair chairs      egg eggs          apple apples`},
+	{place, `lake lakes     shop shops  barn barns    school schools  house houses
+		tower towers    cave caves      forest forests    mill mills        castle castles
+		market markets  garden gardens  field fields      church churches
+		river rivers    bridge bridges  hill hills        gate gates`},
 }
 
 var singularNouns = []struct {
 	class class
 	rows  string
 }{
-	{maleName, `Tom Ben Jack Peter Paul Max Adam David Oscar Henry Simon Hugo`},
-	{femaleName, `Mary Anna Lucy Emma Rosa Clara Alice Nina Sara Julia Laura Helen`},
-	{idea, `secret story song riddle truth plan answer rule`},
+	{maleName, `Tom Ben Jack Peter Paul Max Adam David Oscar Henry`},
+	{femaleName, `Mary Anna Lucy Emma Rosa Clara Alice Nina Sara Julia`},
+	{idea, `secret story song riddle truth plan`},
 }
 
 // preposition is how one is at a place.
 var preposition = func() map[string]string {
 	at := map[string]string{}
 	for p, places := range map[string]string{
-		"in": `house garden barn tower castle market school church cave shop mill field`,
-		"by": `river tree lake gate`,
+		"in": `house garden barn tower castle market school church cave shop mill field forest`,
+		"by": `river lake gate`,
 		"on": `bridge hill`,
 	} {
 		for _, w := range strings.Fields(places) {
@@ -112,70 +111,65 @@ var (
 		sleep sleeps slept slept        laugh laughs laughed laughed   cry cries cried cried
 		smile smiles smiled smiled      dance dances danced danced     sing sings sang sung
 		run runs ran run                jump jumps jumped jumped       wait waits waited waited
-		work works worked worked        swim swims swam swum           walk walks walked walked
-		shout shouts shouted shouted    talk talks talked talked       rest rests rested rested`)
+		swim swims swam swum            walk walks walked walked       rest rests rested rested`)
 	// happen: intransitive, only things.
 	happen = verbTable(`
 		crack cracks cracked cracked    fade fades faded faded         rust rusts rusted rusted
-		burn burns burned burned        shine shines shone shone       glow glows glowed glowed
-		roll rolls rolled rolled        melt melts melted melted`)
+		burn burns burned burned        shine shines shone shone       roll rolls rolled rolled`)
 	// treat: animate subject and object.
 	treat = verbTable(`
 		see sees saw seen               love loves loved loved         follow follows followed followed
 		call calls called called        greet greets greeted greeted   thank thanks thanked thanked
-		visit visits visited visited    hug hugs hugged hugged         meet meets met met`)
+		visit visits visited visited`)
 	// reflect: as treat, and used with reflexives.
 	reflect = verbTable(`
 		help helps helped helped        like likes liked liked         trust trusts trusted trusted
 		praise praises praised praised  admire admires admired admired warn warns warned warned
-		blame blames blamed blamed      hurt hurts hurt hurt           defend defends defended defended
-		watch watches watched watched`)
+		blame blames blamed blamed      hurt hurts hurt hurt`)
 	// handle: animate subject, a thing as object.
 	handle = verbTable(`
 		find finds found found          lose loses lost lost           buy buys bought bought
 		drop drops dropped dropped      break breaks broke broken      carry carries carried carried
 		hide hides hid hidden           paint paints painted painted   take takes took taken
 		want wants wanted wanted        need needs needed needed       hold holds held held
-		clean cleans cleaned cleaned    fix fixes fixed fixed          keep keeps kept kept
-		steal steals stole stolen`)
+		clean cleans cleaned cleaned    fix fixes fixed fixed`)
 	// give: somebody and a thing as objects.
 	give = verbTable(`
 		give gives gave given           show shows showed shown        send sends sent sent
-		offer offers offered offered    lend lends lent lent           sell sells sold sold`)
+		offer offers offered offered    lend lends lent lent`)
 	// know: an idea, a that-clause or an embedded question as object.
 	know = verbTable(`
 		know knows knew known           hear hears heard heard         learn learns learned learned
 		notice notices noticed noticed  remember remembers remembered remembered
 		forget forgets forgot forgotten discover discovers discovered discovered
-		guess guesses guessed guessed   explain explains explained explained
-		mention mentions mentioned mentioned`)
+		guess guesses guessed guessed`)
 	// tell: a that-clause as object, nothing else.
 	tell = verbTable(`
 		say says said said              think thinks thought thought   believe believes believed believed
-		claim claims claimed claimed    hope hopes hoped hoped`)
+		claim claims claimed claimed`)
 
 	social = append(append([]*verb{}, treat...), reflect...)
 )
 
 // Adjectives stand in the order of their rows: manner, age; size, state, colour.
 var (
-	manner = strings.Fields(`kind clever proud brave shy happy sad angry tired hungry`)
+	manner = strings.Fields(`kind clever proud brave happy sad angry tired`)
 	age    = strings.Fields(`young old little`)
 	size   = strings.Fields(`small big huge tiny`)
-	state  = strings.Fields(`dirty strange pretty heavy lovely`)
+	state  = strings.Fields(`dirty strange pretty heavy`)
 	colour = strings.Fields(`red blue green golden white black`)
 )
 
 var lexicon = func() (all []*noun) {
 	for _, t := range countNouns {
 		w := strings.Fields(t.rows)
-		for i := 0; i < len(w)*frac/100; i += 2 {
+		for i := 0; i < len(w); i += 2 {
 			all = append(all, &noun{[2]string{w[i], w[i+1]}, t.class})
 		}
 	}
 	for _, t := range singularNouns {
 		ws := strings.Fields(t.rows)
-		for _, w := range ws[:len(ws)*frac/100] {
+		for _, w := range ws {
 			all = append(all, &noun{[2]string{w, ""}, t.class})
 		}
 	}
@@ -184,7 +178,7 @@ var lexicon = func() (all []*noun) {
 
 func verbTable(rows string) (all []*verb) {
 	w := strings.Fields(rows)
-	for i := 0; i < len(w)*vfrac/100; i += 4 {
+	for i := 0; i < len(w); i += 4 {
 		all = append(all, &verb{w[i], w[i+1], w[i+2], w[i+3]})
 	}
 	return all
@@ -219,9 +213,8 @@ var (
 	nearby   = newPool(visible | place)
 )
 
-var frac, vfrac = env("FRAC"), env("VFRAC")
-
 var CAST, CASTT, ZIPF, PLAIN, REFL, MOD, LEN, TALEW = env("CAST"), env("CASTT"), env("ZIPF"), env("PLAIN"), env("REFL"), env("MOD"), env("LEN"), env("TALEW")
+var TOPIC, GEN, KIN, POOL = env("TOPIC"), env("GEN"), env("KIN"), env("POOL")
 var EMPH, SING, OPEN, END, NAMED = env("EMPH"), env("SING"), env("OPEN"), env("END"), env("NAMED")
 var OWN, TAIL, ADJ, PRO, PAST, TALE = env("OWN"), env("TAIL"), env("ADJ"), env("PRO"), env("PAST"), env("TALE")
 

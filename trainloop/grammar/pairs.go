@@ -52,7 +52,7 @@ func Passages() []Passage {
 			m.stream = rest
 			s := *st
 			if c == 1 {
-				s.thing, s.other = st.other, st.thing
+				s.thing, s.other, s.who, s.whose = st.other, st.thing, st.whose, st.who
 			}
 			opening, ending := plots[t].build(m, &s)
 			x := text(append(append(opening, m.middle()...), ending...))

@@ -91,12 +91,24 @@ func (m *maker) noun(p pool) *noun {
 			return pick(&m.stream, fit)
 		}
 	}
-	i := m.intn(len(p.nouns))
-	if m.chance(ZIPF) {
-		i = min(i, m.intn(len(p.nouns)))
+	for {
+		n := p.nouns[m.zipf(len(p.nouns))]
+		if m.story != nil && p.class&m.story.gender != 0 && n.is(^m.story.gender&(male|female|maleName|femaleName)) && m.chance(m.story.strict) {
+			continue
+		}
+		return n
 	}
-	return p.nouns[i]
 }
+
+func (m *maker) zipf(n int) int {
+	i := m.intn(n)
+	if m.chance(ZIPF) {
+		i = min(i, m.intn(n), m.intn(n))
+	}
+	return i
+}
+
+func (m *maker) pickVerb(verbs []*verb) *verb { return verbs[m.zipf(len(verbs))] }
 
 func (m *maker) number() number { return number(m.intn(2)) }
 
@@ -111,7 +123,7 @@ func (m *maker) key(p pool, verbs []*verb) (*noun, *verb) { return m.combine(p, 
 
 func (m *maker) combine(p pool, verbs []*verb, held bool) (*noun, *verb) {
 	for {
-		n, v := m.noun(p), pick(&m.stream, verbs)
+		n, v := m.noun(p), m.pickVerb(verbs)
 		if heldOut(n, v.base) == held {
 			return n, v
 		}
@@ -121,7 +133,7 @@ func (m *maker) combine(p pool, verbs []*verb, held bool) (*noun, *verb) {
 // keys draws two subjects, one of each pool, for one verb.
 func (m *maker) keys(p [2]pool, verbs []*verb) ([2]*noun, *verb) {
 	for {
-		n, v := [2]*noun{m.noun(p[0]), m.noun(p[1])}, pick(&m.stream, verbs)
+		n, v := [2]*noun{m.noun(p[0]), m.noun(p[1])}, m.pickVerb(verbs)
 		if heldOut(n[0], v.base) == m.held && heldOut(n[1], v.base) == m.held {
 			return n, v
 		}
@@ -131,7 +143,7 @@ func (m *maker) keys(p [2]pool, verbs []*verb) ([2]*noun, *verb) {
 // verb draws one whose combination with each of the subjects is free.
 func (m *maker) verb(verbs []*verb, subjects ...*noun) *verb {
 	for {
-		v, free := pick(&m.stream, verbs), true
+		v, free := m.pickVerb(verbs), true
 		for _, n := range subjects {
 			free = free && !heldOut(n, v.base)
 		}
@@ -249,6 +261,9 @@ func (m *maker) object(verbs []*verb) words {
 	case know[0]:
 		return m.phrase(ideas)
 	default:
+		if p, ok := pronounsOf(m.topic, m.topicNumber); ok && !m.held && m.chance(KIN) {
+			return say(p.possessive, m.bare(m.noun(people), m.number()))
+		}
 		return m.phrase(somebody)
 	}
 }

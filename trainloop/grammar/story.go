@@ -32,7 +32,13 @@ func document(r stream) string {
 	m.past = m.chance(PAST)
 	st := m.newStory()
 	m.story = st
-	m.cast = []*noun{st.hero, st.friend, pick(&m.stream, people.nouns), pick(&m.stream, anyone.nouns), pick(&m.stream, places.nouns)}
+	if m.chance(GEN) {
+		st.strict = 100
+	}
+	m.cast = []*noun{st.hero, st.friend, m.noun(people), m.noun(anyone), st.place}
+	if m.chance(TOPIC) {
+		m.cast = append(m.cast, st.who, st.who)
+	}
 	var s, ending []words
 	if m.chance(OPEN) {
 		t := weighted(m, len(plots), func(i int) int { return plots[i].weight })
@@ -92,5 +98,11 @@ func (m *maker) sentence() words {
 		return plain[i-len(phenomena)].build(m)
 	}
 	c := m.intn(2)
+	if u := phenomena[i].uid; m.story.strict > 0 && (u == "anaphor_gender_agreement" || u == "principle_A_domain") {
+		c = 0
+		if m.story.gender&female != 0 {
+			c = 1
+		}
+	}
 	return phenomena[i].build(m)(c, c)
 }

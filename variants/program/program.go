@@ -63,6 +63,9 @@ func Write(dir string, v variants.Variant, o Options) (*manifest.Manifest, error
 }
 
 func write(dir string, v variants.Variant, o Options) (*manifest.Manifest, error) {
+	if err := v.Config.Validate(); err != nil {
+		return nil, err
+	}
 	if o.Target == "" {
 		o.Target = graphgen.Portable
 	}
@@ -114,7 +117,7 @@ func (o Options) check(c variants.Config) error {
 			return fmt.Errorf("graph %q is not one of %v", name, Graphs())
 		}
 	}
-	return c.Validate()
+	return nil
 }
 
 // describe fills in what the manifest says of the model itself.

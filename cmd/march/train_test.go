@@ -1,0 +1,227 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"march/trainloop"
+)
+
+// smallRun are the arguments of a training run that takes seconds.
+func smallRun(data, out string, more ...string) []string {
+	return append([]string{"train", "--variant", "deep_cycle_rev", "--set", "d=24", "--set", "heads=3", "--set", "qkv_dim=8", "--set", "ff=48",
+		"--set", "vocab=400", "--set", "length=32", "--tokens-per-step", "128", "--steps", "240", "--save-every", "10", "--threads", "2",
+		"--data", data, "--out", out}, more...)
+}
+
+// smallData prepares a text of many sentences.
+func smallData(t *testing.T) string {
+	t.Helper()
+	r := rand.New(rand.NewPCG(1, 2))
+	words := strings.Fields("the a one cat dog bird house garden river sees finds likes old small red quickly today never again and but")
+	var text strings.Builder
+	for range 40 {
+		for range 60 {
+			for range 5 + r.IntN(6) {
+				text.WriteString(words[r.IntN(len(words))] + " ")
+			}
+			text.WriteString(".\n")
+		}
+		text.WriteString("<|endoftext|>\n")
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "text.txt")
+	if err := os.WriteFile(file, []byte(text.String()), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(dir, "data")
+	if code, _, log := march(t, "data", "prepare", file, "--vocab", "400", "--valid-fraction", "0.1", "--out", data); code != 0 {
+		t.Fatal(log)
+	}
+	return data
+}
+
+// finalState is what must not depend on interruptions: the last checkpoint's files and
+// every step's loss, rate and gradient norm.
+func finalState(t *testing.T, run string) (digests string, steps []trainloop.Metric) {
+	t.Helper()
+	c, err := trainloop.Latest(run, func(string) {})
+	if err != nil || c == nil || c.Step != 240 {
+		t.Fatalf("%s: last checkpoint %+v, %v", run, c, err)
+	}
+	for _, name := range []string{"params.safetensors", "moments.safetensors"} {
+		b, err := os.ReadFile(filepath.Join(c.Dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		digests += fmt.Sprintf("%s %x\n", name, sha256.Sum256(b))
+	}
+	steps, err = trainloop.ReadMetrics(run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range steps {
+		steps[i].Seconds = 0
+	}
+	return digests, steps
+}
+
+// TestResume kills a run at five random moments and interrupts it once; going on each
+// time, it must end as the uninterrupted run does, to the last bit.
+func TestResume(t *testing.T) {
+	data, dir := smallData(t), t.TempDir()
+	straight, broken := filepath.Join(dir, "straight"), filepath.Join(dir, "broken")
+	began := time.Now()
+	if code, _, log := march(t, smallRun(data, straight)...); code != 0 {
+		t.Fatal(log)
+	}
+	whole := time.Since(began)
+	r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
+	for i := range 6 {
+		signal := syscall.SIGKILL
+		if i == 2 {
+			signal = syscall.SIGINT
+		}
+		cmd := exec.Command(os.Args[0], smallRun(data, broken, "--resume")...)
+		cmd.Env = append(os.Environ(), "MARCH_TEST_AS_MAIN=1")
+		var log bytes.Buffer
+		cmd.Stderr = &log
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		wait := whole/6 + time.Duration(r.Float64()*float64(whole)/8)
+		time.Sleep(wait)
+		_ = cmd.Process.Signal(signal) // it may be done already
+		err := cmd.Wait()
+		steps, _ := trainloop.ReadMetrics(broken)
+		t.Logf("%v after %v: %v, %d steps logged", signal, wait.Round(time.Millisecond), err, len(steps))
+		if signal == syscall.SIGINT && err != nil {
+			if code := cmd.ProcessState.ExitCode(); code != 130 {
+				t.Errorf("Ctrl-C: exit code %d, wanted 130; %s", code, &log)
+			}
+			if len(steps) > 0 && !strings.Contains(log.String(), "--resume goes on") {
+				t.Errorf("Ctrl-C does not say how to go on: %s", &log)
+			}
+		}
+	}
+	if code, _, log := march(t, smallRun(data, broken, "--resume")...); code != 0 {
+		t.Fatal(log)
+	}
+	wantDigests, want := finalState(t, straight)
+	gotDigests, got := finalState(t, broken)
+	if gotDigests != wantDigests {
+		t.Errorf("the interrupted run ended in other parameters:\n%swanted\n%s", gotDigests, wantDigests)
+	}
+	if len(got) != len(want) {
+		t.Fatalf("%d steps logged, wanted %d", len(got), len(want))
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Fatalf("step %d: %+v, wanted %+v", i+1, got[i], want[i])
+		}
+	}
+	if code, out, log := march(t, smallRun(data, broken, "--resume")...); code != 0 || !strings.Contains(out, "240 steps") {
+		t.Errorf("--resume of a finished run: exit code %d, %s%s", code, out, log)
+	}
+}
+
+// TestTrainRefuses covers what a run is refused for, each with one line that says what
+// would be right.
+func TestTrainRefuses(t *testing.T) {
+	data, dir := smallData(t), t.TempDir()
+	run := filepath.Join(dir, "run")
+	if code, _, log := march(t, smallRun(data, run, "--steps", "3")...); code != 0 {
+		t.Fatal(log)
+	}
+	empty := filepath.Join(dir, "empty.txt")
+	if err := os.WriteFile(empty, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{smallRun(data, run), 1, "holds a run already: --resume goes on with it"},
+		{smallRun(data, run, "--resume"), 1, "training.steps was 3, now 240"},
+		{smallRun(data, run, "--resume", "--steps", "3", "--set", "heads=1"), 1, "heads was 3, now 1"},
+		{smallRun(data, run, "--resume", "--steps", "3", "--seed", "2"), 1, "seed (was 1, now 2)"},
+		{smallRun(data, filepath.Join(dir, "a"), "--tokens-per-step", "100"), 1, "tokens per step 100"},
+		{smallRun(data, filepath.Join(dir, "b"), "--batch", "1000", "--tokens-per-step", "32000"), 1, "use a smaller batch or length"},
+		{smallRun(data, filepath.Join(dir, "c"), "--set", "vocab=100"), 1, "vocab is 100"},
+		{smallRun(filepath.Join(dir, "nothing"), filepath.Join(dir, "d")), 1, "holds no prepared data"},
+		{smallRun(data, filepath.Join(dir, "e"), "--steps", "0"), 2, "--steps"},
+		{smallRun(data, filepath.Join(dir, "f"), "--target", "fused"), 2, "--target"},
+		{smallRun(data, filepath.Join(dir, "g"), "--precision", "bf16"), 2, "--precision"},
+		{smallRun(data, filepath.Join(dir, "h"), "--device", "cuda"), 1, "cuda"},
+		{smallRun(data, filepath.Join(dir, "i"), "--lib", empty), 1, empty},
+		{smallRun(data, filepath.Join(dir, "j"), "--suite", "pll"), 2, "--suite"},
+		{[]string{"eval", "--run", dir}, 1, "holds no run"},
+		{[]string{"eval"}, 2, "--run"},
+		{[]string{"eval", "--run", run, "--suite", "blimp"}, 2, "--blimp"},
+		{[]string{"eval", "--run", run, "--data", data, "--blimp", dir}, 1, "--blimp"},
+		{[]string{"bench", "--study", "sharin"}, 2, "did you mean sharing"},
+		{[]string{"bench", "--seeds", "0"}, 2, "--seeds"},
+		{[]string{"bench", "--format", "latex"}, 2, "--format"},
+		{[]string{"perf", "--workload", "P9"}, 2, "--workload"},
+		{[]string{"perf", "--against", empty}, 1, empty},
+		{[]string{"data", "prepare", empty, "--out", filepath.Join(dir, "k")}, 1, "empty.txt"},
+	} {
+		code, _, log := march(t, c.args...)
+		if code != c.code || !strings.Contains(log, c.want) || strings.Contains(log, "panic") {
+			t.Errorf("march %s:\n  exit code %d, wanted %d\n  %s  wanted %q in it", strings.Join(c.args, " "), code, c.code, log, c.want)
+		}
+	}
+}
+
+// TestBench runs two cells, breaks off in between, and goes on.
+func TestBench(t *testing.T) {
+	data, out := smallData(t), filepath.Join(t.TempDir(), "bench")
+	args := []string{"bench", "--variant", "baseline", "--variant", "baseline+act=silu+glu=true", "--set", "d=24", "--set", "heads=3", "--set", "qkv_dim=8",
+		"--set", "ff=48", "--set", "vocab=400", "--set", "length=32", "--tokens-per-step", "128", "--steps", "20", "--suite", "ppl", "--threads", "2",
+		"--data", data, "--out", out, "--format", "json"}
+	code, first, log := march(t, args...)
+	if code != 0 {
+		t.Fatal(log)
+	}
+	var table struct {
+		Rows []map[string]any `json:"rows"`
+	}
+	if err := json.Unmarshal([]byte(first), &table); err != nil || len(table.Rows) != 2 {
+		t.Fatalf("%v; %s", err, first)
+	}
+	records, err := filepath.Glob(filepath.Join(out, "sharing", "*", "decoder", "seed-1", "run.json"))
+	if err != nil || len(records) != 2 {
+		t.Fatalf("records %v: %v", records, err)
+	}
+	before, err := os.ReadFile(records[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Dir(records[1])); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, log := march(t, args...); code != 0 {
+		t.Fatal(log)
+	}
+	after, err := os.ReadFile(records[0])
+	if err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the finished cell was run again: %v", err)
+	}
+	if _, err := os.Stat(records[1]); err != nil {
+		t.Errorf("the missing cell was not run: %v", err)
+	}
+	if code, _, log := march(t, append(args, "--steps", "21")...); code != 1 || !strings.Contains(log, "training.steps was 20, now 21") {
+		t.Errorf("another budget in the same folder: exit code %d, %s", code, log)
+	}
+}

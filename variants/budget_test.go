@@ -1,0 +1,185 @@
+package variants
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// closedFormula is what the config costs, by hand.
+func closedFormula(c Config) (b Budget) {
+	d, ff, hk, kvk := int64(c.D), int64(c.FF), int64(c.Heads*c.QKVDim), int64(c.kvHeads()*c.QKVDim)
+	vocab, length, m, n := int64(c.Vocab), int64(c.Length), int64(c.Share.Unique), int64(c.Share.Uses)
+	ups := int64(1) // matrices into the feed-forward width
+	if c.GLU {
+		ups = 2
+	}
+	norm := 2 * d // weight and bias
+	if c.Norm.Kind == "rms" {
+		norm = d
+	}
+	matrices := d*(hk+2*kvk) + hk*d + ups*d*ff + ff*d
+	biases := int64(0)
+	if c.Bias.QKV {
+		biases += hk + 2*kvk
+	}
+	if c.Bias.Out {
+		biases += d
+	}
+	if c.Bias.FF {
+		biases += ups*ff + d
+	}
+	b.Embedding = vocab * d
+	if c.Pos.Kind == "learned" {
+		b.Embedding += length * d
+	}
+	b.Norm = m*2*norm + norm
+	b.Other = m * (matrices + biases)
+	b.Total = b.Embedding + b.Norm + b.Other
+	// Two for each pair of factors: every use of a layer, logits and values of its
+	// attention over all positions, and the output table.
+	b.ForwardFLOPs = n*(2*matrices+2*2*hk*length) + 2*vocab*d
+	// Backward each product has two, for either factor. The norms' gradients take the mean
+	// of a row as a product with a vector: two such for layer norms, one for rms norms.
+	means := 2 * 2 * d
+	if c.Norm.Kind == "rms" {
+		means = 2 * d
+	}
+	b.TrainingFLOPs = 3*b.ForwardFLOPs + (2*n+1)*means
+	return b
+}
+
+// TestBudget compares counts from the graphs with closed formulas.
+func TestBudget(t *testing.T) {
+	check := func(name string, c Config) {
+		t.Helper()
+		got, err := c.Budget()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := closedFormula(c); got != want {
+			t.Errorf("%s: %+v, by hand %+v", name, got, want)
+		}
+	}
+	for _, name := range Names("") {
+		check(name, mustFind(t, name, "tiny").Config)
+	}
+	for _, name := range []string{"baseline", "very_wide_cycle", "gpt2"} {
+		check(name+" at paper", mustFind(t, name, "paper").Config)
+	}
+	for _, changes := range []string{
+		"heads=12+qkv_dim=8", "glu=true+act=silu", "glu=true+act=gelu+ff=256", "kv_heads=2", "kv_heads=1", "norm.kind=rms", "bias.qkv=true",
+		"bias.out=false+bias.ff=false", "position.kind=none", "share.unique=3+share.uses=9+share.assignment=cycle_rev", "share.unique=1", "attn.local=none+length=64",
+	} {
+		check(changes, mustFind(t, "baseline+"+changes, "tiny").Config)
+	}
+}
+
+// TestSharedLayersCost: a shared layer counts once among the parameters and at each use
+// among the FLOPs.
+func TestSharedLayersCost(t *testing.T) {
+	budget := func(name string) Budget {
+		b, err := mustFind(t, name, "tiny").Config.Budget()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	six, twelve, eighteen := budget("baseline"), budget("deep_cycle"), budget("very_deep_seq")
+	if six.Total != twelve.Total || six.Total != eighteen.Total {
+		t.Errorf("parameters %d, %d, %d, wanted the same", six.Total, twelve.Total, eighteen.Total)
+	}
+	if layer := twelve.ForwardFLOPs - six.ForwardFLOPs; layer <= 0 || eighteen.ForwardFLOPs-twelve.ForwardFLOPs != layer {
+		t.Errorf("FLOPs %d, %d, %d, wanted equal steps", six.ForwardFLOPs, twelve.ForwardFLOPs, eighteen.ForwardFLOPs)
+	}
+}
+
+// TestParameters: names, order and start values of a model that has everything.
+func TestParameters(t *testing.T) {
+	c := mustFind(t, "gpt2+glu=true+share.unique=2+share.uses=4+share.assignment=cycle+kv_heads=2", "tiny").Config
+	params, err := c.Parameters()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	plain := false
+	for _, p := range params {
+		names = append(names, p.Name)
+		matrix := len(p.Shape) == 2
+		if p.Decay != matrix || p.Decay && plain {
+			t.Errorf("%s %v: decayed %t, behind one that is not %t", p.Name, p.Shape, p.Decay, plain)
+		}
+		plain = plain || !p.Decay
+		want := "zeros"
+		switch {
+		case matrix:
+			want = "normal"
+		case strings.HasSuffix(p.Name, "norm.weight"):
+			want = "ones"
+		}
+		if p.Init != want || matrix && p.Std != 0.02 {
+			t.Errorf("%s starts with %s, std %g", p.Name, p.Init, p.Std)
+		}
+		part := map[bool]string{true: "norm", false: "other"}[strings.Contains(p.Name, "norm")]
+		if strings.HasPrefix(p.Name, "embed.") {
+			part = "embedding"
+		}
+		if p.Part() != part {
+			t.Errorf("%s counts under %s", p.Name, p.Part())
+		}
+	}
+	want := []string{"embed.tokens", "embed.positions"}
+	for l := range 2 {
+		for _, p := range []string{"attn.wq", "attn.wk", "attn.wv", "attn.wo", "ff.gate", "ff.up", "ff.down"} {
+			want = append(want, fmt.Sprintf("decoder.%d.%s", l, p))
+		}
+	}
+	for l := range 2 {
+		for _, p := range []string{"attn.norm.weight", "attn.norm.bias", "attn.bq", "attn.bk", "attn.bv", "attn.bo", "ff.norm.weight", "ff.norm.bias", "ff.gate_bias", "ff.up_bias", "ff.down_bias"} {
+			want = append(want, fmt.Sprintf("decoder.%d.%s", l, p))
+		}
+	}
+	want = append(want, "decoder.norm.weight", "decoder.norm.bias")
+	if !slices.Equal(names, want) {
+		t.Errorf("parameters\n%v, wanted\n%v", names, want)
+	}
+	for _, p := range params {
+		if shape := map[string][]int{"decoder.0.attn.wk": {96, 32}, "decoder.1.attn.wo": {96, 96}, "decoder.0.ff.down": {384, 96}, "decoder.1.attn.bv": {32}}[p.Name]; shape != nil && !slices.Equal(p.Shape, shape) {
+			t.Errorf("%s is %v, wanted %v", p.Name, p.Shape, shape)
+		}
+	}
+}
+
+// TestSolveFF: the width found is the nearest multiple of the step, on either side.
+func TestSolveFF(t *testing.T) {
+	base := mustFind(t, "baseline", "tiny").Config
+	want, err := base.count()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []int{1, 16, 100} {
+		c := mustFind(t, "wide_seq", "tiny").Config
+		c, err := c.solveFF(base, step)
+		if err != nil {
+			t.Fatal(err)
+		}
+		off := func(ff int) int64 {
+			c.FF = ff
+			n, err := c.count()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return max(n-want, want-n)
+		}
+		ff := c.FF
+		if ff%step != 0 || off(ff) > off(ff+step) || ff > step && off(ff) > off(ff-step) {
+			t.Errorf("step %d: %d, off by %d", step, ff, off(ff))
+		}
+	}
+	c := base
+	c.D = 512
+	if _, err := c.solveFF(base, 16); err == nil || !strings.Contains(err.Error(), "no feed-forward width") {
+		t.Errorf("a model that is too wide already: error %v", err)
+	}
+}
