@@ -24,10 +24,9 @@ const (
 	geluK = geluC * 0.044715
 )
 
-// geluGate gives z = 2u and σ(z).
-func geluGate(x *Tensor) (z, s *Tensor) {
-	z = Mul(x, Shift(Scale(Mul(x, x), geluK), geluC))
-	return z, Sigmoid(z)
+// geluGate is σ(z) with z = 2u.
+func geluGate(x *Tensor) *Tensor {
+	return Sigmoid(Mul(x, Shift(Scale(Mul(x, x), geluK), geluC)))
 }
 
 // normCDF is Φ(x), the standard normal distribution's.
@@ -41,12 +40,12 @@ var activations = []activation{
 		func(x *Tensor) *Tensor { r := Relu(x); return Mul(r, r) },
 		func(x, dy *Tensor) *Tensor { return Mul(dy, Scale(Relu(x), 2)) }},
 	{"gelu_tanh",
-		func(x *Tensor) *Tensor { _, s := geluGate(x); return Mul(x, s) },
+		func(x *Tensor) *Tensor { return Mul(x, geluGate(x)) },
 		func(x, dy *Tensor) *Tensor {
-			// f' = σ(z)·(1 + (1−σ(z))·x·z'), and x·z' = 3z − 2·geluC·x.
-			z, s := geluGate(x)
-			xdz := Sub(Scale(z, 3), Scale(x, 2*geluC))
-			return Mul(dy, Mul(s, Shift(Mul(OneMinus(s), xdz), 1)))
+			// f' = σ + y·(1−σ)·z' with y = x·σ from the forward pass and z' = 3·geluK·x² + geluC.
+			s := geluGate(x)
+			dz := Shift(Scale(Mul(x, x), 3*geluK), geluC)
+			return Mul(dy, Add(s, Mul(Mul(Mul(x, s), OneMinus(s)), dz)))
 		}},
 	{"gelu", // exact: x·Φ(x)
 		func(x *Tensor) *Tensor { return Mul(x, normCDF(x)) },

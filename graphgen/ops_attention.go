@@ -59,6 +59,7 @@ var _ = register(&Op{
 		p := a.probabilities(g, n.In, t)
 		return []*Tensor{a.merge(t.product(p, a.split(n.In[2], a.Keys, a.KVHeads), false, false, 1), a.Queries)}
 	},
+	FLOPs: func(n *Node) int64 { return n.attention().flops(n.In) }, // q·kᵀ and p·v
 	Grad: func(g *Graph, n *Node, dy []*Tensor) []*Tensor {
 		d := g.apply("AttentionGrad", n.Attrs, append(slices.Clone(n.In), dy[0])...)
 		if n.In[3] == nil {
@@ -70,6 +71,7 @@ var _ = register(&Op{
 
 var _ = register(&Op{
 	Name: "AttentionGrad", Domain: "march", Optional: []int{3, 4}, NoGrad: secondOrder, // inputs those of Attention, dy
+	FLOPs: func(n *Node) int64 { return 2 * n.attention().flops(n.In) }, // two products for each of the forward pass
 	Infer: func(_ *Graph, n *Node) []Type {
 		types := []Type{n.In[0].typ, n.In[1].typ, n.In[2].typ}
 		if n.In[3] != nil {
@@ -99,6 +101,12 @@ var _ = register(&Op{
 		return out
 	},
 })
+
+// flops counts the two matrix products of the forward pass, over all positions.
+func (a Attention) flops(in []*Tensor) int64 {
+	k, v := in[1].Dim(1)/a.KVHeads, in[2].Dim(1)/a.KVHeads
+	return 2 * int64(a.Batch*a.Heads) * int64(a.Queries) * int64(a.Keys) * int64(k+v)
+}
 
 // groups is how many queries' heads share a key/value head.
 func (a Attention) groups() int { return a.Heads / a.KVHeads }

@@ -30,7 +30,7 @@ var _ = register(&Op{
 		}
 		return []*Tensor{d[0], d[1], d[2], nil}
 	},
-	FLOPs: func(n *Node) int64 { return 2 * int64(n.In[0].Shape().Elements()) * int64(n.In[1].Dim(0)) },
+	FLOPs: lossHeadFLOPs,
 })
 
 // logProbability is log p of each row's label [N,1], for p = softmax(logits) [N,V]. With
@@ -40,6 +40,10 @@ var _ = register(&Op{
 func logProbability(logits, p, label *Tensor) *Tensor {
 	below := Sub(gatherElements(logits, label), ReduceMax(logits, true, 1))
 	return Add(below, Log(ReduceMax(p, true, 1)))
+}
+
+func lossHeadFLOPs(n *Node) int64 {
+	return 2 * int64(n.In[0].Shape().Elements()) * int64(n.In[1].Dim(0))
 }
 
 // lossHead holds what the loss and its gradient share.
@@ -58,6 +62,7 @@ func lossHeadOf(n *Node) lossHead {
 
 var _ = register(&Op{
 	Name: "LossHeadGrad", Domain: "march", Optional: []int{2}, NoGrad: secondOrder, // inputs h, table, bias, labels, dloss
+	FLOPs: func(n *Node) int64 { return 2 * lossHeadFLOPs(n) },
 	Infer: func(_ *Graph, n *Node) []Type {
 		types := []Type{n.In[0].typ, n.In[1].typ}
 		if n.In[2] != nil {

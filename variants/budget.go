@@ -66,11 +66,7 @@ func (c Config) Budget() (Budget, error) {
 	if err != nil {
 		return b, err
 	}
-	program, err := train.Compile(graphgen.Portable)
-	if err != nil {
-		return b, err
-	}
-	b.TrainingFLOPs = program.Graph.FLOPs() / int64(c.Length)
+	b.TrainingFLOPs = train.FLOPs() / int64(c.Length)
 	forward, err := c.forwardFLOPs()
 	b.ForwardFLOPs = forward / int64(c.Length)
 	return b, err
@@ -90,11 +86,7 @@ func (c Config) forwardFLOPs() (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	p, err := m.g.Compile(graphgen.Portable)
-	if err != nil {
-		return 0, err
-	}
-	return p.Graph.FLOPs(), nil
+	return m.g.FLOPs(), nil
 }
 
 // solveFF gives c the feed-forward width, a multiple of step, that brings its parameter

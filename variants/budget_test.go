@@ -40,13 +40,7 @@ func closedFormula(c Config) (b Budget) {
 	// Two for each pair of factors: every use of a layer, logits and values of its
 	// attention over all positions, and the output table.
 	b.ForwardFLOPs = n*(2*matrices+2*2*hk*length) + 2*vocab*d
-	// Backward each product has two, for either factor. The norms' gradients take the mean
-	// of a row as a product with a vector: two such for layer norms, one for rms norms.
-	means := 2 * 2 * d
-	if c.Norm.Kind == "rms" {
-		means = 2 * d
-	}
-	b.TrainingFLOPs = 3*b.ForwardFLOPs + (2*n+1)*means
+	b.TrainingFLOPs = 3 * b.ForwardFLOPs // backward each product has two, for either factor
 	return b
 }
 
