@@ -62,17 +62,17 @@ var shapes = []shape{
 }
 
 func (s shape) doc(assignment string) string {
-	text := fmt.Sprintf("%d layers used %d times, %s", s.unique, s.uses, assignment)
+	wider := ""
 	if s.width > 0 {
-		text = fmt.Sprintf("%d wider layers used %d times, %s", s.unique, s.uses, assignment)
+		wider = "wider "
 	}
-	return text
+	return fmt.Sprintf("%d %slayers, %d uses, %s", s.unique, wider, s.uses, assignment)
 }
 
 var assignments = []struct{ name, doc string }{
-	{"seq", "neighbours shared"},
-	{"cycle", "in order"},
-	{"cycle_rev", "in order, last reversed"},
+	{"seq", "in blocks"},
+	{"cycle", "cycled"},
+	{"cycle_rev", "reversed end"},
 }
 
 // scaleSizes are the sizes of study sharing at each scale.

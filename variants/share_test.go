@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+
+	"march/graphgen"
 )
 
 // publishedOrder writes out the assignments as the paper draws them: seq repeats each
@@ -65,17 +67,26 @@ func TestLayer(t *testing.T) {
 
 // TestWindowBelongsToTheUse: which uses are local does not depend on what they share.
 func TestWindowBelongsToTheUse(t *testing.T) {
-	c, err := Find("deep_seq", "tiny", "")
+	c := mustFind(t, "deep_seq", "tiny").Config
+	g, err := c.Train(1, c.Length)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for use := range 12 {
+	use := 0
+	for _, n := range g.Nodes() {
+		if n.Op.Name != "Attention" {
+			continue
+		}
 		want := 0
 		if use%2 == 1 {
-			want = c.Config.Length / 2
+			want = c.Length / 2
 		}
-		if got := c.Config.window(use); got != want {
-			t.Errorf("use %d has window %d, wanted %d", use, got, want)
+		if a := n.Attrs["_attention"].(graphgen.Attention); a.Window != want || !a.Causal || n.Scope != fmt.Sprintf("decoder.%d.attn", use) {
+			t.Errorf("use %d, at %s, has window %d, wanted %d", use, n.Scope, a.Window, want)
 		}
+		use++
+	}
+	if use != 12 {
+		t.Errorf("%d uses, wanted 12", use)
 	}
 }

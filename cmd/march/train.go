@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"math"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -124,13 +121,4 @@ func printScores(e *env, r *record.Run) {
 		}
 		fmt.Fprintf(e.stdout, "  %-12s %s (%s items, %d ties)\n", name, line, grouped(s.Items), s.Ties)
 	}
-}
-
-// readRecord reads a run's record; nil where the folder has none.
-func readRecord(dir string) (*record.Run, error) {
-	r, err := record.ReadFile(filepath.Join(dir, record.FileName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	return r, err
 }

@@ -194,15 +194,6 @@ func normals(n int, words ...string) []float64 {
 	return v
 }
 
-// norm is the Euclidean norm.
-func norm(v []float64) float64 {
-	sum := 0.0
-	for _, x := range v {
-		sum += x * x
-	}
-	return math.Sqrt(sum)
-}
-
 func dot(a, b []float64) float64 {
 	sum := 0.0
 	for i := range a {

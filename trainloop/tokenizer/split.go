@@ -5,11 +5,13 @@ import (
 	"unicode/utf8"
 )
 
-// splitPattern is what nextWord does, as the regular expression of the GPT-2 release. Go's regexp
-// has no look-ahead, and a scanner is faster.
-const splitPattern = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
+// nextWord does what the regular expression of the GPT-2 release does,
+//
+//	's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
+//
+// by hand: Go's regexp has no look-ahead, and a scanner is faster.
 
-// class is what splitPattern tells apart.
+// class is what the pattern tells apart.
 type class uint8
 
 const (
@@ -145,7 +147,7 @@ func contraction(rest string) int {
 // LastCut returns the largest i > 0 where text can be cut so that both parts, encoded one after
 // the other, give the same tokens as the whole whatever follows; 0 where there is none. It is what
 // lets a document larger than memory be encoded in pieces. The cut lies before a space that
-// follows something else: no word of splitPattern crosses that. An added token that has white
+// follows something else: no word of the pattern crosses that. An added token that has white
 // space in it, or takes the white space beside it along, may be cut in two.
 func LastCut(text string) int {
 	for i := len(text) - 1; i > 0; i-- {
