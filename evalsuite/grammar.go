@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"sync"
 
-	"march/trainloop/grammar"
+	"march/trainloop/stories"
 )
 
 // Grammar is the suite "grammar": the minimal pairs and cloze passages that are built into march,
@@ -19,9 +19,9 @@ type Grammar struct {
 // NewGrammar makes the items on the first call.
 func NewGrammar() (*Grammar, error) { return embedded() }
 
-var embedded = sync.OnceValues(func() (*Grammar, error) { return newGrammar(grammar.Pairs(), grammar.Passages()) })
+var embedded = sync.OnceValues(func() (*Grammar, error) { return newGrammar(stories.Pairs(), stories.Passages()) })
 
-func newGrammar(pairs []grammar.Pair, passages []grammar.Passage) (*Grammar, error) {
+func newGrammar(pairs []stories.Pair, passages []stories.Passage) (*Grammar, error) {
 	g := &Grammar{}
 	for _, x := range pairs {
 		g.pairs = append(g.pairs, pair{

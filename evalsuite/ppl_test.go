@@ -9,7 +9,7 @@ import (
 	"slices"
 	"testing"
 
-	"march/trainloop/grammar"
+	"march/trainloop/stories"
 )
 
 type tokenStream []int32
@@ -111,11 +111,11 @@ func TestBitsPerByteCompareTokenizers(t *testing.T) {
 }
 
 func TestGrammar(t *testing.T) {
-	g, err := newGrammar([]grammar.Pair{
+	g, err := newGrammar([]stories.Pair{
 		{Good: "a b", Bad: "a c", Field: "morphology", Phenomenon: "agreement", UID: "one"},
 		{Good: "a c", Bad: "a b", Field: "syntax", Phenomenon: "islands", UID: "two"},
 		{Good: "a c", Bad: "a d", Field: "morphology", Phenomenon: "agreement", UID: "three"},
-	}, []grammar.Passage{{Text: "a d b"}, {Text: "b c"}})
+	}, []stories.Passage{{Text: "a d b"}, {Text: "b c"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestGrammar(t *testing.T) {
 	if r.Items != 5 || r.Scores[0].Name != "accuracy" {
 		t.Errorf("result %+v", r)
 	}
-	_, err = newGrammar(nil, []grammar.Passage{{Text: "a d b"}, {Text: "b"}})
+	_, err = newGrammar(nil, []stories.Passage{{Text: "a d b"}, {Text: "b"}})
 	wantError(t, err, "passage 1")
 }
 

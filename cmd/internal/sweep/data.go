@@ -7,10 +7,10 @@ import (
 	"path/filepath"
 
 	"march/trainloop/corpus"
-	"march/trainloop/grammar"
+	"march/trainloop/stories"
 )
 
-// The embedded corpus: simple English stories that package grammar generates.
+// The embedded corpus: simple English stories that package stories makes.
 const (
 	embeddedSeed       = 1
 	embeddedTrainBytes = 3 << 20
@@ -29,10 +29,10 @@ func Embedded(ctx context.Context, dir string, vocab int) (*corpus.Info, error) 
 // EmbeddedOptions say how the embedded corpus is prepared.
 func EmbeddedOptions(dir string, vocab int) corpus.PrepareOptions {
 	return corpus.PrepareOptions{
-		Texts:      grammar.Documents(embeddedSeed, grammar.Train, embeddedTrainBytes),
-		ValidTexts: grammar.Documents(embeddedSeed, grammar.Valid, embeddedValidBytes),
+		Texts:      stories.Documents(embeddedSeed, stories.Train, embeddedTrainBytes),
+		ValidTexts: stories.Documents(embeddedSeed, stories.Valid, embeddedValidBytes),
 		Out:        dir, VocabSize: vocab,
-		Source: fmt.Sprintf("march's embedded corpus, version %s, seed %d, %d bytes", "dev", embeddedSeed, embeddedTrainBytes),
+		Source: fmt.Sprintf("march's embedded corpus, version %s, seed %d, %d bytes", stories.Version, embeddedSeed, embeddedTrainBytes),
 	}
 }
 
@@ -43,7 +43,7 @@ func CacheDir(vocab int) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("no folder for the embedded corpus: %w (--data names one that march data prepare --embedded made)", err)
 	}
-	return filepath.Join(base, "march", "data", fmt.Sprintf("grammar-%s-%d-%d", "dev", embeddedTrainBytes, vocab)), nil
+	return filepath.Join(base, "march", "data", fmt.Sprintf("grammar-%s-%d-%d", stories.Version, embeddedTrainBytes, vocab)), nil
 }
 
 // OpenData opens a prepared folder, or the embedded corpus with dir "", which is prepared

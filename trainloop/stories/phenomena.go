@@ -1,0 +1,159 @@
+package stories
+
+// A frame is a sentence with a context of two and a choice of two; it is grammatical
+// where they are equal.
+type frame func(context, choice int) string
+
+var phenomena = []struct {
+	uid, term, field, about string
+	weight                  uint64 // share of the corpus's sentences
+	build                   func(*writer) frame
+}{
+	{"distractor_agreement_prepositional_phrase", "subject_verb_agreement", "morphology",
+		"a verb agrees with its subject across a prepositional phrase", 12, acrossPhrase},
+	{"distractor_agreement_relative_clause", "subject_verb_agreement", "morphology",
+		"a verb agrees with its subject across a relative clause", 12, acrossClause},
+	{"determiner_noun_agreement_with_adjectives", "determiner_noun_agreement", "morphology",
+		"a noun agrees with its determiner across two adjectives", 12, determinerNoun},
+	{"anaphor_number_agreement", "anaphor_agreement", "morphology",
+		"a reflexive has the number of its subject, whoever stands between", 12, anaphorNumber},
+	{"principle_A_domain", "binding", "syntax/semantics",
+		"a reflexive is bound in its own clause, not in the one above", 12, principleA},
+	{"npi_ever", "npi_licensing", "semantics",
+		"ever needs a subject with no", 12, npiEver},
+	{"npi_any", "npi_licensing", "semantics",
+		"any needs a negation before it, some none", 10, npiAny},
+	{"wh_vs_that", "filler_gap_dependency", "syntax",
+		"an embedded question has a gap, a that-clause has none", 10, whVersusThat},
+	{"wh_island", "island_effects", "syntax",
+		"a question's gap lies in a that-clause, not in a question of its own", 16, whIsland},
+}
+
+// The boys near the king sleep.
+func acrossPhrase(w *writer) frame {
+	s, v, rest := w.predicate(w.key)
+	aside := w.aside()
+	return func(c, k int) string { return join("the", s[c], aside, v[k], rest, ".") }
+}
+
+// The boy that the girls like sleeps.
+func acrossClause(w *writer) frame {
+	s, v, rest := w.predicate(w.key)
+	who, does := w.free(w.person, deeds)
+	n := w.number()
+	clause := join("that the", who[n], does[n])
+	if w.near {
+		clause = ""
+	}
+	return func(c, k int) string { return join("the", s[c], clause, v[k], rest, ".") }
+}
+
+// The boy finds these small red cups.
+func determinerNoun(w *writer) frame {
+	s, v := w.key(w.person, handling)
+	n, d, x := w.number(), one(w, determiners), one(w, things)
+	adjectives := join(one(w, sizes), one(w, colours))
+	if w.near {
+		adjectives = ""
+	}
+	where := w.where()
+	return func(c, k int) string { return join("the", s[n], v[n], d[c], adjectives, x[k], where, ".") }
+}
+
+var himHer = [2]string{"himself", "herself"}
+
+// The boys near the king will hurt themselves.
+func anaphorNumber(w *writer) frame {
+	n, v, reflexive := w.selfish()
+	aside, where := w.aside(), w.where()
+	return func(c, k int) string { return join("the", n[c], aside, "will", v[1], reflexive[k], where, ".") }
+}
+
+// selfish draws somebody with a reflexive verb, and the reflexives for one and for many.
+func (w *writer) selfish() (noun, verb forms, reflexive [2]string) {
+	g := w.number()
+	noun, verb = w.key(func() forms { return one(w, people[g]) }, self)
+	return noun, verb, [2]string{himHer[g], "themselves"}
+}
+
+// The kings say that the girl near the boys will hurt herself.
+func principleA(w *writer) frame {
+	n, v, reflexive := w.selfish()
+	who, says := w.free(w.person, saying)
+	above := [2]int{1, 0} // the number of the clause above is the other one
+	if w.near && w.chance(50) {
+		above = [2]int{0, 1}
+	}
+	aside, where := w.aside(), w.where()
+	return func(c, k int) string {
+		m := above[c]
+		return join("the", who[m], says[m], "that the", n[c], aside, "will", v[1], reflexive[k], where, ".")
+	}
+}
+
+// No boy near the girl ever sleeps. / The boy near the girl often sleeps.
+func npiEver(w *writer) frame {
+	s, v, rest := w.predicate(w.key)
+	n := w.number()
+	aside := w.aside()
+	det, adverb := [2]string{"no", "the"}, [2]string{"ever", one(w, often)}
+	return func(c, k int) string { return join(det[c], s[n], aside, adverb[k], v[n], rest, ".") }
+}
+
+var often = []string{"often", "always"}
+
+// The boy never gives the girls any cups. / The boy often gives the girls some cups.
+func npiAny(w *writer) frame {
+	adverb, det := [2]string{"never", one(w, often)}, [2]string{"any", "some"}
+	x, n := one(w, things)[1], w.number()
+	if w.near {
+		s, v := w.key(w.person, handling)
+		return func(c, k int) string { return join("the", s[n], adverb[c], v[n], det[k], x, ".") }
+	}
+	s, v := w.key(w.person, giving)
+	whom := w.person()[w.number()]
+	return func(c, k int) string { return join("the", s[n], adverb[c], v[n], "the", whom, det[k], x, ".") }
+}
+
+// event is an embedded clause with its object apart.
+func (w *writer) event() (clause, object string) {
+	s, v := w.key(w.person, handling)
+	n := w.number()
+	return join("the", s[n], v[n]), w.thing()
+}
+
+// The girl knows what the boy finds. / The girl knows that the boy finds the cup.
+func whVersusThat(w *writer) frame {
+	who, v := w.free(w.person, knowing)
+	n := w.number()
+	event, object := w.event()
+	word, rest := [2]string{"what", "that"}, [2]string{"", object}
+	return func(c, k int) string { return join("the", who[n], v[n], word[k], event, rest[c], ".") }
+}
+
+// Who does the girl know that the boy finds? / When does the girl know what the boy finds?
+func whIsland(w *writer) frame {
+	who, v := w.free(w.person, knowing)
+	s, does := w.key(w.person, meeting)
+	n, m := w.number(), w.number()
+	start, word := [2]string{"who", "when"}, [2]string{"that", "what"}
+	return func(c, k int) string {
+		return join(start[c], [2]string{"does", "do"}[n], "the", who[n], v[1], word[k], "the", s[m], does[m], "?")
+	}
+}
+
+// quest is a story's frame: somebody has a thing, and finds it in the end.
+func (w *writer) quest() (opening, ending string) {
+	g := w.Below(2)
+	for {
+		hero, thing, size, verb := one(w, names[g]), one(w, things), one(w, having), one(w, handling)
+		if heldOut(hero+size, thing[0]+verb[0]) != w.held {
+			continue
+		}
+		his := [2]string{"his", "her"}[g]
+		return finish(join(hero, "has a", size, thing[0], ".")), finish(join("at last", hero, verb[0], his, thing[0], "."))
+	}
+}
+
+// having are adjectives that "a" goes with.
+var having = []string{"small", "big", "new", "red"}
