@@ -102,9 +102,10 @@ var _ = register(&Op{
 		p, m, v, grad := n.In[0], n.In[1], n.In[2], n.In[3]
 		scale, beta1, beta2, new1, new2 := n.In[4], n.In[5], n.In[6], n.In[7], n.In[8]
 		rate, eps, finite, keep := n.In[9], n.In[10], n.In[11], n.In[12]
-		g := Mul(Where(finite, grad, grad.like(0)), scale)
-		m = Add(Mul(m, beta1), Mul(g, new1))
-		v = Add(Mul(v, beta2), Mul(Mul(g, g), new2))
+		grad = Where(finite, grad, grad.like(0))
+		root := Mul(grad, Mul(scale, Sqrt(new2))) // scalars first: one pass over the buffer less
+		m = Add(Mul(m, beta1), Mul(grad, Mul(scale, new1)))
+		v = Add(Mul(v, beta2), Mul(root, root))
 		if n.Attrs.bool("_decay") {
 			p = Mul(p, keep)
 		}
