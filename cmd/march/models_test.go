@@ -150,7 +150,7 @@ func TestGenFolders(t *testing.T) {
 		{"--variant baseline --out one", []string{"one"}},
 		{"--variant baseline --variant sharing/baseline --out same", []string{"same"}},
 		{"--config own.yaml --out own", []string{"own"}},
-		{"--variant baseline --config own.yaml --set vocab=300 --out two", []string{"two/sharing/baseline+vocab=300/decoder", "two/sharing/baseline+heads=3+qkv_dim=32+vocab=300/decoder"}},
+		{"--variant baseline --config own.yaml --set vocab=300 --out two", []string{"two/sharing/baseline+vocab=300/decoder", "two/sharing/baseline+vocab=300+heads=3+qkv_dim=32/decoder"}},
 		{"--variant wide_c* --vocab 300 --out glob", []string{"glob/sharing/wide_cycle+vocab=300/decoder", "glob/sharing/wide_cycle_rev+vocab=300/decoder"}},
 	} {
 		var programs []writtenProgram
