@@ -2,6 +2,7 @@ package graphgen
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -125,7 +126,12 @@ func lower(src *Graph, t Target) *Graph {
 		c := newCopier(src)
 		for _, n := range src.nodes {
 			c.node(n, func(in []*Tensor) []*Tensor {
-				if n.Op.Lower == nil {
+				switch { // what a decomposition ends with may go on with another of its kind
+				case n.Op.Name == "Reshape":
+					return []*Tensor{Reshape(in[0], n.Attrs.ints("_shape")...)}
+				case n.Op.Name == "Transpose":
+					return []*Tensor{Transpose(in[0], n.Attrs.ints("perm")...)}
+				case n.Op.Lower == nil:
 					return c.dst.apply(n.Op.Name, n.Attrs, in...)
 				}
 				m := *n
@@ -140,6 +146,18 @@ func lower(src *Graph, t Target) *Graph {
 
 // prune drops nodes that no output needs.
 func prune(src *Graph) *Graph {
+	live := src.live()
+	c := newCopier(src)
+	for _, n := range src.nodes {
+		if live[n] {
+			c.node(n, func(in []*Tensor) []*Tensor { return c.dst.apply(n.Op.Name, n.Attrs, in...) })
+		}
+	}
+	return c.finish(src)
+}
+
+// live are the nodes that some output needs.
+func (src *Graph) live() map[*Node]bool {
 	live := map[*Node]bool{}
 	for _, o := range src.outputs {
 		if o.Tensor.node != nil {
@@ -155,11 +173,21 @@ func prune(src *Graph) *Graph {
 			}
 		}
 	}
-	c := newCopier(src)
-	for _, n := range src.nodes {
-		if live[n] {
-			c.node(n, func(in []*Tensor) []*Tensor { return c.dst.apply(n.Op.Name, n.Attrs, in...) })
+	return live
+}
+
+// Trim drops what the outputs declared so far do not need: nodes, and floating-point
+// inputs that are then read by nothing. A model may have parameters that no output
+// depends on; a graph has no inputs for them.
+func (g *Graph) Trim() {
+	live := g.live()
+	g.nodes = slices.DeleteFunc(g.nodes, func(n *Node) bool { return !live[n] })
+	read := map[*Tensor]bool{}
+	for _, n := range g.nodes {
+		for _, t := range n.In {
+			read[t] = true
 		}
 	}
-	return c.finish(src)
+	g.inputs = slices.DeleteFunc(g.inputs, func(t *Tensor) bool { return t.DType().Float() && !read[t] })
+	maps.DeleteFunc(g.unique, func(_ string, out []*Tensor) bool { return out[0].node != nil && !live[out[0].node] })
 }

@@ -31,7 +31,7 @@ func every(t *testing.T) *Graph {
 		g.In("decoder.0", func() {
 			x = LayerNorm(Embedding(table, ids), w, b, 1e-5)
 			q := Concat(1, x, x)
-			x = First(Attention{Batch: 2, Queries: 3, Keys: 3, Heads: 4, KVHeads: 2, Scale: 0.5, Causal: true, Window: 2}.Apply(q, x, x, bias, lengths), 1, 4)
+			x = First(Attention{Batch: 2, Queries: 3, Keys: 3, Heads: 4, KVHeads: 2, Scale: 0.5, Causal: true, Window: 2}.Apply(q, x, x, AttentionInputs{Bias: bias, Lengths: lengths}), 1, 4)
 			for _, kind := range ActivationNames() {
 				x = GLU(kind, Activation(kind, x), x)
 			}
@@ -254,7 +254,7 @@ func TestFLOPs(t *testing.T) {
 		{"linear, transposed", func(g *Graph) *Tensor { return LinearT(in(g, n, d), in(g, v, d), nil) }, 2 * n * d * v, 3 * 2 * n * d * v},
 		{"batches", func(g *Graph) *Tensor { return MatMul(in(g, b, 1, s, d), in(g, h, d, v)) }, 2 * b * h * s * d * v, 3 * 2 * b * h * s * d * v},
 		{"attention", func(g *Graph) *Tensor {
-			return Attention{Batch: b, Queries: s, Keys: s, Heads: h, KVHeads: kv, Scale: 0.5, Causal: true}.Apply(in(g, n, h*dk), in(g, n, kv*dk), in(g, n, kv*dk), nil, nil)
+			return Attention{Batch: b, Queries: s, Keys: s, Heads: h, KVHeads: kv, Scale: 0.5, Causal: true}.Apply(in(g, n, h*dk), in(g, n, kv*dk), in(g, n, kv*dk), AttentionInputs{})
 		}, 2 * attention, 6 * attention},
 		{"loss", func(g *Graph) *Tensor { return LossHead(in(g, n, d), in(g, v, d), nil, g.Input("labels", Int64, n)) }, 2 * n * d * v, 3 * 2 * n * d * v},
 		{"elementwise", func(g *Graph) *Tensor { return Exp(Add(in(g, n), in(g, n))) }, 0, 0},

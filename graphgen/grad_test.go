@@ -78,7 +78,7 @@ func TestSharedForward(t *testing.T) {
 	x, w, b := in(g, 6, 4), in(g, 4), in(g, 4)
 	table, ids := in(g, 7, 4), g.Input("ids", Int64, 6)
 	h := LayerNorm(x, w, b, 1e-5)
-	h = Attention{Batch: 2, Queries: 3, Keys: 3, Heads: 2, Causal: true}.Apply(h, h, h, nil, nil)
+	h = Attention{Batch: 2, Queries: 3, Keys: 3, Heads: 2, Causal: true}.Apply(h, h, h, AttentionInputs{})
 	h = Activation("gelu_tanh", h)
 	h = RMSNorm(h, w, 1e-5)
 	loss := LossHead(h, table, nil, ids)

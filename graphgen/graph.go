@@ -48,7 +48,8 @@ func (n *Node) String() string {
 // symbol is a dimension that is known only when the graph runs.
 type symbol struct {
 	name    string
-	factors []int // a product's symbols; nil for a plain one
+	factors []int // of a product
+	terms   []int // of a sum; both nil for a plain symbol
 }
 
 // New returns an empty graph.
@@ -83,15 +84,26 @@ func (g *Graph) Product(a, b int) int {
 	if b == 1 {
 		return a
 	}
-	if a >= 0 || b >= 0 {
-		g.fail("the product of a number and a symbol (%s × %s) is no dimension here", g.formatDim(a), g.formatDim(b))
-	}
 	for i, s := range g.symbols {
 		if len(s.factors) == 2 && s.factors[0] == a && s.factors[1] == b {
 			return -i - 1
 		}
 	}
 	g.symbols = append(g.symbols, symbol{name: g.formatDim(a) + "*" + g.formatDim(b), factors: []int{a, b}})
+	return -len(g.symbols)
+}
+
+// Sum is the dimension a+b: a number where both are, else a symbol.
+func (g *Graph) Sum(a, b int) int {
+	if a >= 0 && b >= 0 {
+		return a + b
+	}
+	for i, s := range g.symbols {
+		if len(s.terms) == 2 && s.terms[0] == a && s.terms[1] == b {
+			return -i - 1
+		}
+	}
+	g.symbols = append(g.symbols, symbol{name: g.formatDim(a) + "+" + g.formatDim(b), terms: []int{a, b}})
 	return -len(g.symbols)
 }
 

@@ -15,11 +15,18 @@ type Attention struct {
 	Scale                float64 // of the logits; 0: 1
 	Causal               bool    // position i sees j ≤ i
 	Window               int     // position i sees j > i − Window only; 0: no bound
+	Memory               int     // so many keys at the end are another sequence's, which every query sees; 0: none
 }
 
-// Apply adds the operator. bias [H or 1, Sq, Sk] is added to the logits and lengths
-// int64 [B] hides keys from that position on; both may be nil.
-func (a Attention) Apply(q, k, v, bias, lengths *Tensor) *Tensor {
+// AttentionInputs are an attention's further inputs; each may be nil.
+type AttentionInputs struct {
+	Bias    *Tensor // [H or 1, Sq, Sk], added to the logits
+	Lengths *Tensor // int64 [B]: keys from that position on are hidden (of the memory, where there is one)
+	Dropout *Tensor // [B, H, Sq, Sk], multiplied with the probabilities
+}
+
+// Apply adds the operator.
+func (a Attention) Apply(q, k, v *Tensor, o AttentionInputs) *Tensor {
 	if a.KVHeads == 0 {
 		a.KVHeads = a.Heads
 	}
@@ -32,13 +39,13 @@ func (a Attention) Apply(q, k, v, bias, lengths *Tensor) *Tensor {
 	if a.Heads <= 0 || a.KVHeads <= 0 || a.Heads%a.KVHeads != 0 || q.Dim(1)%a.Heads != 0 || k.Dim(1)%a.KVHeads != 0 || v.Dim(1)%a.KVHeads != 0 {
 		q.g.fail("Attention: %d heads and %d key/value heads do not divide q %s, k %s, v %s", a.Heads, a.KVHeads, q, k, v)
 	}
-	return one("Attention", Attrs{"_attention": a}, q, k, v, bias, lengths)
+	return one("Attention", Attrs{"_attention": a}, q, k, v, o.Bias, o.Lengths, o.Dropout)
 }
 
 func (n *Node) attention() Attention { return n.Attrs["_attention"].(Attention) }
 
 var _ = register(&Op{
-	Name: "Attention", Domain: "march", Optional: []int{3, 4}, // inputs q, k, v, bias or nil, lengths or nil
+	Name: "Attention", Domain: "march", Optional: []int{3, 4, 5}, // inputs q, k, v and those of AttentionInputs
 	Infer: func(g *Graph, n *Node) []Type {
 		a, q, k, v := n.attention(), n.In[0], n.In[1], n.In[2]
 		g.same("Attention", q, k, v)
@@ -52,25 +59,28 @@ var _ = register(&Op{
 		if l := n.In[4]; l != nil && (l.DType() != Int64 || l.Rank() != 1 || l.Dim(0) != a.Batch) {
 			g.fail("Attention: the lengths %s are not int64 [batch]", l)
 		}
+		if m := n.In[5]; m != nil && (m.DType() != q.DType() || !m.Shape().Equal(Shape{a.Batch, a.Heads, a.Queries, a.Keys})) {
+			g.fail("Attention: the dropout mask %s is not [batch, heads, queries, keys]", m)
+		}
 		return []Type{{q.DType(), Shape{q.Dim(0), v.Dim(1) / a.KVHeads * a.Heads}}}
 	},
 	Lower: func(g *Graph, n *Node, t Target) []*Tensor {
 		a := n.attention()
-		p := a.probabilities(g, n.In, t)
+		p := a.dropped(a.probabilities(g, n.In, t), n.In[5])
 		return []*Tensor{a.merge(t.product(p, a.split(n.In[2], a.Keys, a.KVHeads), false, false, 1), a.Queries)}
 	},
 	FLOPs: func(n *Node) int64 { return n.attention().flops(n.In) }, // q·kᵀ and p·v
 	Grad: func(g *Graph, n *Node, dy []*Tensor) []*Tensor {
 		d := g.apply("AttentionGrad", n.Attrs, append(slices.Clone(n.In), dy[0])...)
 		if n.In[3] == nil {
-			return []*Tensor{d[0], d[1], d[2], nil, nil}
+			return []*Tensor{d[0], d[1], d[2], nil, nil, nil}
 		}
-		return []*Tensor{d[0], d[1], d[2], d[3], nil}
+		return []*Tensor{d[0], d[1], d[2], d[3], nil, nil}
 	},
 })
 
 var _ = register(&Op{
-	Name: "AttentionGrad", Domain: "march", Optional: []int{3, 4}, NoGrad: secondOrder, // inputs those of Attention, dy
+	Name: "AttentionGrad", Domain: "march", Optional: []int{3, 4, 5}, NoGrad: secondOrder, // inputs those of Attention, dy
 	FLOPs: func(n *Node) int64 { return 2 * n.attention().flops(n.In) }, // two products for each of the forward pass
 	Infer: func(_ *Graph, n *Node) []Type {
 		types := []Type{n.In[0].typ, n.In[1].typ, n.In[2].typ}
@@ -80,16 +90,18 @@ var _ = register(&Op{
 		return types
 	},
 	Lower: func(g *Graph, n *Node, t Target) []*Tensor {
-		a, q, k, v, dy := n.attention(), n.In[0], n.In[1], n.In[2], n.In[5]
-		p := a.probabilities(g, n.In, t)
+		a, q, k, v, dy := n.attention(), n.In[0], n.In[1], n.In[2], n.In[6]
+		softmax := a.probabilities(g, n.In, t)
+		p := a.dropped(softmax, n.In[5])
 		qh, kh, vh := a.split(q, a.Queries, a.Heads), a.split(k, a.Keys, a.KVHeads), a.split(v, a.Keys, a.KVHeads)
 		dyh := a.split(dy, a.Queries, a.Heads)
-		dp := t.product(dyh, vh, false, true, 1)
+		dp := a.dropped(t.product(dyh, vh, false, true, 1), n.In[5])
 		// The softmax gradient's row sums Σ p·dp equal Σ y·dy (Dao et al., FlashAttention,
-		// 2022), taken over dv instead of Sk entries and without an array as large as p.
+		// 2022), taken over dv instead of Sk entries and without an array as large as p. With
+		// dropout it is the same sum: the mask is a factor on both sides.
 		y := a.merge(t.product(p, vh, false, false, 1), a.Queries)
 		sums := ReduceSum(a.heads(Mul(y, dy), a.Queries, a.Heads), true, -1)
-		ds := Mul(p, Sub(dp, Transpose(sums, a.headsFirst()...)))
+		ds := Mul(softmax, Sub(dp, Transpose(sums, a.headsFirst()...)))
 		dq := a.merge(t.product(ds, kh, false, false, a.Scale), a.Queries)
 		dk := a.mergeKV(t.product(ds, qh, true, false, a.Scale))
 		dv := a.mergeKV(t.product(p, dyh, true, false, 1))
@@ -101,6 +113,14 @@ var _ = register(&Op{
 		return out
 	},
 })
+
+// dropped multiplies probabilities, or their gradient, with the mask if there is one.
+func (a Attention) dropped(p, mask *Tensor) *Tensor {
+	if mask == nil {
+		return p
+	}
+	return Mul(p, Reshape(mask, p.Shape()...))
+}
 
 // flops counts the two matrix products of the forward pass, over all positions.
 func (a Attention) flops(in []*Tensor) int64 {
@@ -166,7 +186,12 @@ func (a Attention) probabilities(g *Graph, in []*Tensor, t Target) *Tensor {
 	if lengths != nil {
 		shape := slices.Repeat(Shape{1}, s.Rank())
 		shape[0], shape[len(shape)-1] = a.Batch, a.Keys
-		seen := Less(g.Iota(a.Keys), Unsqueeze(lengths, 1)) // [B,Sk]
+		var seen *Tensor // [B,Sk]
+		if a.Memory == 0 {
+			seen = Less(g.Iota(a.Keys), Unsqueeze(lengths, 1))
+		} else { // the queries' own keys stand first
+			seen = Less(Sub(g.Iota(a.Keys), g.dimensionScalar(a.Queries)), Unsqueeze(lengths, 1))
+		}
 		s = Add(s, Reshape(penalty(seen, s.DType()), shape...))
 	}
 	return Softmax(s)
@@ -182,6 +207,9 @@ func (a Attention) positionMask(g *Graph, d DType) *Tensor {
 	var seen *Tensor
 	if a.Causal {
 		seen = LessOrEqual(j, i)
+	}
+	if a.Memory != 0 {
+		seen = Or(seen, GreaterOrEqual(j, g.dimensionScalar(a.Queries)))
 	}
 	if a.Window > 0 {
 		near := Greater(j, Sub(i, g.Scalar(Int64, float64(a.Window))))

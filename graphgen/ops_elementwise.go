@@ -55,6 +55,8 @@ var (
 	_ = unaryOp("Tanh", func(_, y, dy *Tensor) *Tensor { return Mul(dy, OneMinus(Mul(y, y))) })
 	_ = unaryOp("Sigmoid", func(_, y, dy *Tensor) *Tensor { return Mul(dy, Mul(y, OneMinus(y))) })
 	_ = unaryOp("Relu", func(x, _, dy *Tensor) *Tensor { return Where(Greater(x, x.like(0)), dy, x.like(0)) })
+	_ = unaryOp("Sin", func(x, _, dy *Tensor) *Tensor { return Mul(dy, one("Cos", nil, x)) })
+	_ = unaryOp("Cos", func(x, _, dy *Tensor) *Tensor { return Neg(Mul(dy, one("Sin", nil, x))) })
 	_ = unaryOp("Erf", func(x, _, dy *Tensor) *Tensor {
 		return Mul(dy, Scale(Exp(Neg(Mul(x, x))), 1.1283791670955126)) // 2/√π
 	})
@@ -74,14 +76,31 @@ func routed(dy, first *Tensor) (da, db *Tensor) {
 }
 
 var _ = register(&Op{
-	Name: "And", Elementwise: true, NoGrad: "the result is a truth value",
+	Name: "Mod", Elementwise: true, NoGrad: "only whole numbers use it", // the result has the sign of the divisor
 	Infer: func(g *Graph, n *Node) []Type {
-		if d := g.same("And", n.In...); d != Bool {
-			g.fail("And: %s and %s, wanted bool", n.In[0], n.In[1])
+		if d := g.same("Mod", n.In...); d != Int64 && d != Int32 {
+			g.fail("Mod: %s and %s, wanted whole numbers", n.In[0], n.In[1])
 		}
-		return []Type{{Bool, g.broadcast("And", n.In[0].Shape(), n.In[1].Shape())}}
+		return []Type{{n.In[0].DType(), g.broadcast("Mod", n.In[0].Shape(), n.In[1].Shape())}}
 	},
 })
+
+func logicOp(name string) *Op {
+	return register(&Op{
+		Name: name, Elementwise: true, NoGrad: "the result is a truth value",
+		Infer: func(g *Graph, n *Node) []Type {
+			if d := g.same(name, n.In...); d != Bool {
+				g.fail("%s: %s and %s, wanted bool", name, n.In[0], n.In[1])
+			}
+			return []Type{{Bool, g.broadcast(name, n.In[0].Shape(), n.In[1].Shape())}}
+		},
+	})
+}
+
+var (
+	_ = logicOp("And")
+	_ = logicOp("Or")
+)
 
 var _ = register(&Op{
 	Name: "Where", Elementwise: true,
@@ -231,6 +250,9 @@ func Equal(a, b *Tensor) *Tensor { return one("Equal", nil, a, b) }
 // And is the conjunction of two truth values.
 func And(a, b *Tensor) *Tensor { return one("And", nil, a, b) }
 
+// Or is the disjunction of two truth values.
+func Or(a, b *Tensor) *Tensor { return one("Or", nil, a, b) }
+
 // Where is a where the condition holds and b elsewhere.
 func Where(cond, a, b *Tensor) *Tensor { return one("Where", nil, cond, a, b) }
 
@@ -241,3 +263,12 @@ func Cast(x *Tensor, to DType) *Tensor {
 	}
 	return one("Cast", Attrs{"to": to}, x)
 }
+
+// Mod is the remainder of a / b, both whole numbers, with the sign of b.
+func Mod(a, b *Tensor) *Tensor { return one("Mod", nil, a, b) }
+
+// Sin is the sine.
+func Sin(x *Tensor) *Tensor { return one("Sin", nil, x) }
+
+// Cos is the cosine.
+func Cos(x *Tensor) *Tensor { return one("Cos", nil, x) }

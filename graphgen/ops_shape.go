@@ -100,8 +100,22 @@ func (g *Graph) dimension(symbol int) *Tensor {
 			return one("Shape", Attrs{"start": i, "end": i + 1}, in)
 		}
 	}
+	switch s := g.symbols[-symbol-1]; {
+	case s.terms != nil:
+		return Add(g.dimension(s.terms[0]), g.dimension(s.terms[1]))
+	case s.factors != nil:
+		return Mul(g.dimension(s.factors[0]), g.dimension(s.factors[1]))
+	}
 	g.fail("no input has the dimension %s", g.formatDim(symbol))
 	return nil
+}
+
+// dimensionScalar is a size as an int64 scalar.
+func (g *Graph) dimensionScalar(size int) *Tensor {
+	if size >= 0 {
+		return g.Scalar(Int64, float64(size))
+	}
+	return Reshape(g.dimension(size))
 }
 
 var _ = register(&Op{
@@ -175,15 +189,12 @@ var _ = register(&Op{
 		for _, t := range n.In[1:] {
 			g.same("Concat", n.In[0], t)
 			g.wantRank("Concat", t, len(s))
-			if s[axis] < 0 || t.Dim(axis) < 0 {
-				g.fail("Concat along axis %d: the sizes of %s and %s there must be known", axis, n.In[0], t)
-			}
 			for i := range s {
 				if i != axis && s[i] != t.Dim(i) {
 					g.fail("Concat along axis %d: %s and %s", axis, n.In[0], t)
 				}
 			}
-			s[axis] += t.Dim(axis)
+			s[axis] = g.Sum(s[axis], t.Dim(axis))
 		}
 		return []Type{{n.In[0].DType(), s}}
 	},
@@ -291,9 +302,12 @@ var _ = register(&Op{
 	Infer: func(_ *Graph, n *Node) []Type { return []Type{{n.In[0].DType(), Shape{n.Attrs.int("_size")}}} },
 })
 
+// maxIota is the largest row of numbers that is written into a file as a constant.
+const maxIota = 4096
+
 // Iota is 0, 1, …, size−1 as int64 [size].
 func (g *Graph) Iota(size int) *Tensor {
-	if size >= 0 {
+	if size >= 0 && size <= maxIota {
 		v := make([]int64, size)
 		for i := range v {
 			v[i] = int64(i)

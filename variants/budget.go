@@ -3,8 +3,6 @@ package variants
 import (
 	"fmt"
 	"math"
-
-	"march/graphgen"
 )
 
 // Budget is what a model costs. Shared layers count once among the parameters and at
@@ -22,12 +20,9 @@ type Budget struct {
 
 // Parameters lists the model's parameters in manifest order.
 func (c Config) Parameters() ([]Parameter, error) {
-	m, err := c.static(1, 1)
-	if err != nil {
-		return nil, err
-	}
-	err = build(func() error {
-		m.decoder(m.g.Input(Tokens, graphgen.Int64, 1, 1))
+	m := newModel(c)
+	err := build(func() error {
+		m.forward(m.dynamic()).logits()
 		return nil
 	})
 	return m.sorted(), err
@@ -62,31 +57,29 @@ func (c Config) Budget() (Budget, error) {
 			b.Other += n
 		}
 	}
-	train, err := c.Train(1, c.Length)
+	d, err := c.Dims(1, c.Length)
+	if err != nil {
+		return b, err
+	}
+	train, err := c.Train(d)
 	if err != nil {
 		return b, err
 	}
 	b.TrainingFLOPs = train.FLOPs() / int64(c.Length)
-	forward, err := c.forwardFLOPs()
+	forward, err := c.forwardFLOPs(d)
 	b.ForwardFLOPs = forward / int64(c.Length)
 	return b, err
 }
 
 // forwardFLOPs counts one sequence's forward pass.
-func (c Config) forwardFLOPs() (int64, error) {
-	m, err := c.static(1, c.Length)
-	if err != nil {
-		return 0, err
-	}
-	err = build(func() error {
-		h := m.decoder(m.g.Input(Tokens, graphgen.Int64, 1, c.Length))
-		m.g.Output("logits", graphgen.LinearT(h, m.table(), nil))
+func (c Config) forwardFLOPs(d Dims) (int64, error) {
+	m := newModel(c)
+	err := build(func() error {
+		m.g.Output("logits", m.forward(d).logits())
+		m.read()
 		return nil
 	})
-	if err != nil {
-		return 0, err
-	}
-	return m.g.FLOPs(), nil
+	return m.g.FLOPs(), err
 }
 
 // solveFF gives c the feed-forward width, a multiple of step, that brings its parameter

@@ -9,14 +9,14 @@ import (
 
 // closedFormula is what the config costs, by hand.
 func closedFormula(c Config) (b Budget) {
-	d, ff, hk, kvk := int64(c.D), int64(c.FF), int64(c.Heads*c.QKVDim), int64(c.kvHeads()*c.QKVDim)
+	d, ff, hk, kvk := int64(c.D), int64(c.FF), int64(c.Heads*c.QKVDim), int64(c.kvHeads(0)*c.QKVDim)
 	vocab, length, m, n := int64(c.Vocab), int64(c.Length), int64(c.Share.Unique), int64(c.Share.Uses)
 	ups := int64(1) // matrices into the feed-forward width
 	if c.GLU {
 		ups = 2
 	}
 	norm := 2 * d // weight and bias
-	if c.Norm.Kind == "rms" {
+	if c.Norm.Kind == "rms" || !c.Bias.Norm {
 		norm = d
 	}
 	matrices := d*(hk+2*kvk) + hk*d + ups*d*ff + ff*d
@@ -56,8 +56,10 @@ func TestBudget(t *testing.T) {
 			t.Errorf("%s: %+v, by hand %+v", name, got, want)
 		}
 	}
-	for _, name := range Names("") {
-		check(name, mustFind(t, name, "tiny").Config)
+	for _, name := range append(Names("sharing"), "gpt2") {
+		if c := mustFind(t, name, "tiny").Config; c.Arch == Decoder && c.Share.FFUnique == 0 && !c.Share.StepEmbedding { // what the formula knows
+			check(name, c)
+		}
 	}
 	for _, name := range []string{"baseline", "very_wide_cycle", "gpt2"} {
 		check(name+" at paper", mustFind(t, name, "paper").Config)
@@ -175,5 +177,60 @@ func TestSolveFF(t *testing.T) {
 	c.D = 512
 	if _, err := c.solveFF(base, 16); err == nil || !strings.Contains(err.Error(), "no feed-forward width") {
 		t.Errorf("a model that is too wide already: error %v", err)
+	}
+}
+
+// TestHeadsParameters: study heads at scale paper has exactly the published counts,
+// without norms.
+func TestHeadsParameters(t *testing.T) {
+	want := map[string]int64{
+		"baseline": 36_331_520, "more_heads_less_layers": 34_758_656, "more_heads_less_qkv_dim": 36_331_520,
+		"more_heads_less_qkv_dim_less_layers": 32_137_216, "less_heads_more_qkv_dim": 36_331_520,
+		"scaling_heads": 36_331_520, "inverse_scaling_heads": 36_331_520, "scaling_heads_constant": 36_331_520, "inverse_scaling_heads_constant": 36_331_520,
+		"ape_sum_over_average": 36_331_520, "ape_unit_variance": 36_331_520, "relu_glu": 36_328_448, "gelu_glu": 36_328_448, "silu_glu": 36_328_448,
+		"mixed_act": 36_328_448, "mixed_act_sum_over_mean": 36_328_448, "mixed_act_som_dropout": 36_328_448, "no_self_attention_residual": 36_331_520,
+		"database": 39_542_784, "database_from_heads": 34_168_832, "database_from_heads_2": 38_166_528, "database_from_layers": 31_744_000,
+		"database_from_dim": 32_134_144, "unified_attention": 37_904_384,
+	}
+	if len(want) != 24 {
+		t.Fatalf("%d rows", len(want))
+	}
+	for name, n := range want {
+		b, err := mustFind(t, "heads/"+name, "paper").Config.Budget()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := b.Total - b.Norm; got != n {
+			t.Errorf("%s: %d parameters without norms, published %d", name, got, n)
+		}
+	}
+}
+
+// TestDistance: a variant whose parameters are more than 2 % from its baseline's says why
+// in its text.
+func TestDistance(t *testing.T) {
+	for _, name := range Names("") {
+		for _, arch := range Archs(name) {
+			v, err := Find(name, "paper", arch)
+			if err != nil {
+				t.Fatal(err)
+			}
+			base, err := Find(Baseline(v.Study), "paper", arch)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, err := v.Config.count()
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, err := base.Config.count()
+			if err != nil {
+				t.Fatal(err)
+			}
+			far := 50*max(n-m, m-n) > m
+			if reason := strings.Contains(v.Doc, ": "); far && !reason {
+				t.Errorf("%s (%s) has %d parameters, its baseline %d: %q does not say why", name, arch, n, m, v.Doc)
+			}
+		}
 	}
 }

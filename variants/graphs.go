@@ -2,20 +2,24 @@ package variants
 
 import (
 	"fmt"
-	"math"
 
 	"march/graphgen"
+	"march/trainloop/objective"
 )
 
 // Names of the graphs' inputs and outputs that are no parameters.
 const (
-	Tokens   = "tokens" // int64 [B,S]
-	Labels   = "labels" // int64 [B,S]: what position t predicts; graphgen.IgnoreLabel: no loss there
-	Loss     = "loss_sum"
-	Count    = "count" // int64: labels that the loss sums over
-	Rate     = "lr"
-	Step     = "step" // int64, counted from 1
-	GradNorm = "grad_norm"
+	Tokens        = "tokens"         // int64 [B,S]
+	Labels        = "labels"         // int64 [B,S]: what position t predicts; graphgen.IgnoreLabel: no loss there
+	Lengths       = "lengths"        // int64 [B]: tokens from there on are padding; encoders and encoder-decoders
+	DecoderTokens = "decoder_tokens" // int64 [B,T]: encoder-decoders, whose labels are [B,T]
+	Ponder        = "ponder_sum"     // summed over the labelled positions; halting
+	Steps         = "steps_sum"      // uses taken, summed alike
+	Loss          = "loss_sum"
+	Count         = "count" // int64: labels that the loss sums over
+	Rate          = "lr"
+	Step          = "step" // int64, counted from 1
+	GradNorm      = "grad_norm"
 )
 
 // GradName is the accumulator input of a parameter in the graph of a micro-batch.
@@ -27,44 +31,103 @@ func MomentNames(param string) (m, v string) { return param + ".m", param + ".v"
 // NewName is the output that replaces an input.
 func NewName(input string) string { return input + ".new" }
 
-// scale is what attention logits are multiplied with.
-func (c Config) scale() float64 {
-	if c.Attn.Scaled {
-		return 1 / math.Sqrt(float64(c.QKVDim))
-	}
-	return 1
-}
-
 // Graph is one of a model's graphs with the parameters that it reads, in manifest order.
 type Graph struct {
 	*graphgen.Graph
 	Parameters []Parameter
 }
 
-// static starts a graph of fixed batch and length.
-func (c Config) static(batch, length int) (*model, error) {
-	if batch < 1 || length < 1 || length > c.Length {
-		return nil, fmt.Errorf("batch %d × length %d: wanted a batch of at least 1 and a length from 1 to %d (the model's positions)", batch, length, c.Length)
-	}
-	m := newModel(c)
-	m.batch, m.length = batch, length
-	return m, nil
+// Dims are the sizes of a graph's inputs.
+type Dims struct {
+	Batch   int
+	Length  int // of tokens
+	Decoder int // of decoder_tokens and labels in an encoder-decoder; 0 elsewhere
 }
 
-// lossAndGradients builds the forward pass and, unless grads is nil, what grads makes of
-// the parameters' gradients.
-func (m *model) lossAndGradients(into func(Parameter) *graphgen.Tensor) (params []Parameter, grads []*graphgen.Tensor, err error) {
-	tokens := m.g.Input(Tokens, graphgen.Int64, m.batch, m.length)
-	labels := m.g.Input(Labels, graphgen.Int64, m.batch, m.length)
-	h := m.decoder(tokens)
-	var loss, count *graphgen.Tensor
+// Dims are those of a training batch with rows of a length, as the objective cuts them.
+func (c Config) Dims(batch, length int) (Dims, error) {
+	n, err := objective.SizesOf(c.Training.Objective, length)
+	return Dims{Batch: batch, Length: n.Input, Decoder: n.Target}, err
+}
+
+// valid reports sizes that the model has no positions for.
+func (d Dims) valid(c Config) error {
+	if d.Batch < 1 || d.Length < 1 || d.Length > c.Length {
+		return fmt.Errorf("batch %d × length %d: wanted a batch of at least 1 and a length from 1 to %d (the model's positions)", d.Batch, d.Length, c.Length)
+	}
+	if c.Arch == EncoderDecoder && (d.Decoder < 1 || d.Decoder > c.Length) {
+		return fmt.Errorf("a decoder's length of %d: wanted 1 to %d (the model's positions)", d.Decoder, c.Length)
+	}
+	return nil
+}
+
+// labelled is the length of the labels.
+func (d Dims) labelled() int {
+	if d.Decoder != 0 {
+		return d.Decoder
+	}
+	return d.Length
+}
+
+// forward is a model's forward pass from its inputs.
+type forward struct {
+	*model
+	dims   Dims
+	hidden *graphgen.Tensor // [N,D], ready for the output table
+	last   *stack           // the one whose states they are
+}
+
+// forward declares the inputs of the architecture, all but the labels, and builds the
+// stacks over them.
+func (m *model) forward(d Dims) *forward {
+	f := &forward{model: m, dims: d}
+	tokens := m.g.Input(Tokens, graphgen.Int64, d.Batch, d.Length)
+	first := &stack{model: m, name: m.c.Arch, batch: d.Batch, length: d.Length, causal: m.c.Arch == Decoder}
+	if m.c.Arch != Decoder {
+		first.name, first.lengths = Encoder, m.g.Input(Lengths, graphgen.Int64, d.Batch)
+	}
+	f.last, f.hidden = first, nil
+	if m.c.Arch == EncoderDecoder {
+		first.run(tokens)
+		target := m.g.Input(DecoderTokens, graphgen.Int64, d.Batch, d.Decoder)
+		f.last = &stack{model: m, name: Decoder, batch: d.Batch, length: d.Decoder, causal: true, memory: first}
+		tokens = target
+	}
+	f.hidden = m.output(f.last.run(tokens))
+	return f
+}
+
+// labels declares the labels, as rows.
+func (f *forward) labels() *graphgen.Tensor {
+	return graphgen.Reshape(f.g.Input(Labels, graphgen.Int64, f.dims.Batch, f.dims.labelled()), f.last.rows())
+}
+
+// logits is the hidden states times the table, [N,V].
+func (f *forward) logits() *graphgen.Tensor {
+	return graphgen.LinearT(f.hidden, f.table(), f.outputBias())
+}
+
+// lossAndGradients builds the forward pass of a training graph, declares its outputs, and
+// gives the parameters' gradients, each added to what into has for it.
+func (m *model) lossAndGradients(d Dims, into func(Parameter) *graphgen.Tensor) (params []Parameter, grads []*graphgen.Tensor, err error) {
+	f := m.forward(d)
+	labels := f.labels()
+	var loss, ponder *graphgen.Tensor
 	m.g.In("loss", func() {
-		loss = graphgen.LossHead(h, m.table(), nil, graphgen.Reshape(labels, m.rows()))
-		count = graphgen.LabelCount(labels)
+		loss, m.count = graphgen.LossHead(f.hidden, m.table(), m.outputBias(), labels), graphgen.LabelCount(labels)
+		m.g.Output(Loss, loss)
+		m.g.Output(Count, m.count)
+		if f.last.ponder != nil {
+			labelled := graphgen.Cast(graphgen.GreaterOrEqual(labels, m.g.Scalar(graphgen.Int64, 0)), graphgen.Float32)
+			ponder = graphgen.ReduceSum(graphgen.Mul(f.last.ponder, labelled), false, 0)
+			m.g.Output(Ponder, ponder)
+			m.g.Output(Steps, graphgen.ReduceSum(graphgen.Mul(f.last.steps, labelled), false, 0))
+		}
 	})
-	m.g.Output(Loss, loss)
-	m.g.Output(Count, count)
-	params = m.sorted()
+	params = m.read()
+	if ponder != nil {
+		loss = graphgen.Add(loss, graphgen.Scale(ponder, m.c.Halting.Ponder))
+	}
 	targets, sums := make([]*graphgen.Tensor, len(params)), map[*graphgen.Tensor]*graphgen.Tensor{}
 	for i, p := range params {
 		targets[i] = m.tensor[p.Name]
@@ -76,17 +139,42 @@ func (m *model) lossAndGradients(into func(Parameter) *graphgen.Tensor) (params 
 	return params, grads, err
 }
 
+// training starts a training graph, which drops out.
+func (c Config) training(d Dims) (*model, error) {
+	if err := d.valid(c); err != nil {
+		return nil, err
+	}
+	m := newModel(c)
+	m.dropout = &dropout{}
+	return m, nil
+}
+
 // Train is the graph of one micro-batch (grad.onnx): parameters, gradient accumulators,
 // tokens and labels to the summed loss, the count of labels and the new accumulators.
-func (c Config) Train(batch, length int) (*Graph, error) {
-	m, err := c.static(batch, length)
+func (c Config) Train(d Dims) (*Graph, error) {
+	m, err := c.training(d)
 	if err != nil {
 		return nil, err
 	}
+	return m.train(d)
+}
+
+// TrainWithMasks is Train with the dropout masks as inputs, so that another implementation
+// can be fed the same; [MaskName] names them. A mask is 0 or 1/(1−rate).
+func (c Config) TrainWithMasks(d Dims) (*Graph, error) {
+	m, err := c.training(d)
+	if err != nil {
+		return nil, err
+	}
+	m.dropout.inputs = true
+	return m.train(d)
+}
+
+func (m *model) train(d Dims) (*Graph, error) {
 	var params []Parameter
-	err = build(func() error {
+	err := build(func() (err error) {
 		var grads []*graphgen.Tensor
-		params, grads, err = m.lossAndGradients(func(p Parameter) *graphgen.Tensor {
+		params, grads, err = m.lossAndGradients(d, func(p Parameter) *graphgen.Tensor {
 			return m.g.Input(GradName(p.Name), graphgen.Float32, p.Shape...)
 		})
 		if err != nil {
@@ -102,21 +190,21 @@ func (c Config) Train(batch, length int) (*Graph, error) {
 
 // Single is one whole training step (step.onnx), per parameter by name: forward,
 // backward, clipping and AdamW.
-func (c Config) Single(batch, length int) (*Graph, error) {
-	m, err := c.static(batch, length)
+func (c Config) Single(d Dims) (*Graph, error) {
+	m, err := c.training(d)
 	if err != nil {
 		return nil, err
 	}
 	var params []Parameter
 	err = build(func() error {
 		var grads []*graphgen.Tensor
-		params, grads, err = m.lossAndGradients(func(Parameter) *graphgen.Tensor { return nil })
+		params, grads, err = m.lossAndGradients(d, func(Parameter) *graphgen.Tensor { return nil })
 		if err != nil {
 			return err
 		}
 		lr, step := m.g.Input(Rate, graphgen.Float32), m.g.Input(Step, graphgen.Int64)
 		m.g.In("update", func() {
-			s := c.Training.AdamW().Begin(grads, m.g.Outputs()[1].Tensor, lr, step)
+			s := c.Training.AdamW().Begin(grads, m.count, lr, step)
 			m.g.Output(GradNorm, s.Norm)
 			for i, p := range params {
 				mName, vName := MomentNames(p.Name)
@@ -165,37 +253,37 @@ func (t Training) Update(ranges []Range) (*Graph, error) {
 	return &Graph{g, nil}, err
 }
 
-// dynamic starts a graph whose batch and length are known only when it runs.
-func (c Config) dynamic() *model {
-	m := newModel(c)
-	m.batch, m.length = m.g.Symbol("batch"), m.g.Symbol("length")
-	return m
+// dynamic are sizes that are known only when the graph runs.
+func (m *model) dynamic() Dims {
+	d := Dims{Batch: m.g.Symbol("batch"), Length: m.g.Symbol("length")}
+	if m.c.Arch == EncoderDecoder {
+		d.Decoder = m.g.Symbol("decoder_length")
+	}
+	return d
 }
 
-// Eval scores labels (eval.onnx): logprob float32 [B,S] of each label, 0 where there is
-// none, and top int64 [B,S], the most likely token. Batch and length are dynamic.
+// Eval scores labels (eval.onnx): logprob float32 of each label, 0 where there is none,
+// and top int64, the most likely token, both in the labels' shape. All sizes are dynamic.
 func (c Config) Eval() (*Graph, error) {
-	m := c.dynamic()
+	m := newModel(c)
 	err := build(func() error {
-		tokens := m.g.Input(Tokens, graphgen.Int64, m.batch, m.length)
-		labels := m.g.Input(Labels, graphgen.Int64, m.batch, m.length)
-		logits := graphgen.LinearT(m.decoder(tokens), m.table(), nil)
-		logprob, top := graphgen.LabelScores(logits, graphgen.Reshape(labels, m.rows()))
-		m.g.Output("logprob", graphgen.Reshape(logprob, m.batch, m.length))
-		m.g.Output("top", graphgen.Reshape(top, m.batch, m.length))
+		f := m.forward(m.dynamic())
+		logprob, top := graphgen.LabelScores(f.logits(), f.labels())
+		m.g.Output("logprob", graphgen.Reshape(logprob, f.dims.Batch, f.dims.labelled()))
+		m.g.Output("top", graphgen.Reshape(top, f.dims.Batch, f.dims.labelled()))
 		return nil
 	})
-	return &Graph{m.g, m.sorted()}, err
+	return &Graph{m.g, m.read()}, err
 }
 
-// Infer gives logits float32 [B,S,V] (infer.onnx). Batch and length are dynamic.
+// Infer gives logits float32 [B,S,V], of an encoder-decoder [B,T,V] (infer.onnx). All
+// sizes are dynamic.
 func (c Config) Infer() (*Graph, error) {
-	m := c.dynamic()
+	m := newModel(c)
 	err := build(func() error {
-		tokens := m.g.Input(Tokens, graphgen.Int64, m.batch, m.length)
-		logits := graphgen.LinearT(m.decoder(tokens), m.table(), nil)
-		m.g.Output("logits", graphgen.Reshape(logits, m.batch, m.length, c.Vocab))
+		f := m.forward(m.dynamic())
+		m.g.Output("logits", graphgen.Reshape(f.logits(), f.dims.Batch, f.dims.labelled(), c.Vocab))
 		return nil
 	})
-	return &Graph{m.g, m.sorted()}, err
+	return &Graph{m.g, m.read()}, err
 }

@@ -60,8 +60,8 @@ func TestInterfaces(t *testing.T) {
 		params  bool
 		in, out []string
 	}{
-		{"grad", func() (*Graph, error) { return c.Train(2, 16) }, true, slices.Concat(text, each(".grad")), slices.Concat(loss, each(".grad.new"))},
-		{"step", func() (*Graph, error) { return c.Single(2, 16) }, true, slices.Concat(text, []string{"lr float32[]", "step int64[]"}, each(".m", ".v")),
+		{"grad", func() (*Graph, error) { return c.Train(Dims{2, 16, 0}) }, true, slices.Concat(text, each(".grad")), slices.Concat(loss, each(".grad.new"))},
+		{"step", func() (*Graph, error) { return c.Single(Dims{2, 16, 0}) }, true, slices.Concat(text, []string{"lr float32[]", "step int64[]"}, each(".m", ".v")),
 			slices.Concat(loss, []string{"grad_norm float32[]"}, each(".new", ".m.new", ".v.new"))},
 		{"eval", c.Eval, true, dynamic, []string{"logprob float32[-1,-1]", "top int64[-1,-1]"}},
 		{"infer", c.Infer, true, dynamic[:1], []string{"logits float32[-1,-1,2048]"}},
@@ -98,13 +98,13 @@ func TestSizes(t *testing.T) {
 	c := mustFind(t, "baseline", "tiny").Config
 	for _, s := range [][2]int{{0, 16}, {-1, 16}, {2, 0}, {2, 129}, {2, -5}} {
 		want := fmt.Sprintf("batch %d × length %d: wanted a batch of at least 1 and a length from 1 to 128", s[0], s[1])
-		for name, build := range map[string]func(batch, length int) (*Graph, error){"grad": c.Train, "step": c.Single} {
-			if _, err := build(s[0], s[1]); err == nil || !strings.Contains(err.Error(), want) {
+		for name, build := range map[string]func(Dims) (*Graph, error){"grad": c.Train, "step": c.Single} {
+			if _, err := build(Dims{s[0], s[1], 0}); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s of %v: error %v, wanted %q", name, s, err, want)
 			}
 		}
 	}
-	if _, err := c.Train(1, 1); err != nil {
+	if _, err := c.Train(Dims{1, 1, 0}); err != nil {
 		t.Error(err)
 	}
 }
@@ -115,9 +115,10 @@ func TestGraphsOfTheCatalogue(t *testing.T) {
 	names := append(Names(""), "gpt2+glu=true+kv_heads=2", "baseline+norm.kind=rms+act=gelu")
 	for i, name := range names {
 		c := mustFind(t, name, "tiny").Config
+		dims := func(batch, length int) Dims { return must[Dims](t)(c.Dims(batch, length)) }
 		for kind, build := range map[string]func() (*Graph, error){
-			"grad": func() (*Graph, error) { return c.Train(2, c.Length) }, "short": func() (*Graph, error) { return c.Train(1, 24) },
-			"step": func() (*Graph, error) { return c.Single(2, c.Length) }, "eval": c.Eval, "infer": c.Infer,
+			"grad": func() (*Graph, error) { return c.Train(dims(2, c.Length)) }, "short": func() (*Graph, error) { return c.Train(dims(1, 24)) },
+			"step": func() (*Graph, error) { return c.Single(dims(2, c.Length)) }, "eval": c.Eval, "infer": c.Infer,
 		} {
 			if kind != "grad" && i > 0 && i < len(names)-3 {
 				continue // much the same as the first
@@ -174,14 +175,23 @@ func checkNodes(t *testing.T, name string, g *graphgen.Graph, c Config) {
 			nodes++
 		}
 	}
-	if limit := 140*c.Share.Uses + 50; nodes > limit {
+	subLayers := 2 * c.Share.Uses // of both stacks
+	if c.Arch == EncoderDecoder {
+		subLayers = 5 * c.Share.Uses
+	}
+	attentions := subLayers - c.Share.Uses
+	if c.Database.Rows > 0 {
+		subLayers += 2 * c.Share.Uses
+		attentions += 2 * c.Share.Uses
+	}
+	if limit := 90*subLayers + 60; nodes > limit {
 		t.Errorf("%s: %d nodes, wanted at most %d", name, nodes, limit)
 	}
 	h := g.Histogram()
-	if n := h["Softmax"]; n > c.Share.Uses+1 {
-		t.Errorf("%s: %d softmaxes for %d layers and the loss", name, n, c.Share.Uses)
+	if n := h["Softmax"]; n > attentions+1 {
+		t.Errorf("%s: %d softmaxes for %d attentions and the loss", name, n, attentions)
 	}
-	if n := h["LayerNormalization"]; n > 2*c.Share.Uses+1 {
+	if n := h["LayerNormalization"]; n > subLayers+2 {
 		t.Errorf("%s: %d layer norms", name, n)
 	}
 }
@@ -206,5 +216,16 @@ func TestUpdateIsSmall(t *testing.T) {
 				t.Error(err)
 			}
 		}
+	}
+}
+
+// must stops the test at an error.
+func must[T any](t *testing.T) func(T, error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
 	}
 }

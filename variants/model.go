@@ -23,10 +23,10 @@ func (p Parameter) Elements() int { return graphgen.Shape(p.Shape).Elements() }
 // Part is what a budget counts the parameter under: embedding, norm or other.
 func (p Parameter) Part() string {
 	switch {
-	case strings.HasPrefix(p.Name, "embed."):
-		return "embedding"
 	case strings.Contains(p.Name, "norm"):
 		return "norm"
+	case strings.HasPrefix(p.Name, "embed."):
+		return "embedding"
 	}
 	return "other"
 }
@@ -34,12 +34,12 @@ func (p Parameter) Part() string {
 // model builds one graph of a config. Parameters are declared where the forward pass
 // first asks for them, so that the code of a block is also the list of what it has.
 type model struct {
-	c      Config
-	g      *graphgen.Graph
-	batch  int // dimensions; symbols in graphs of dynamic size
-	length int
-	params []Parameter
-	tensor map[string]*graphgen.Tensor
+	c       Config
+	g       *graphgen.Graph
+	dropout *dropout // nil where nothing is dropped: graphs that do not train
+	params  []Parameter
+	tensor  map[string]*graphgen.Tensor
+	count   *graphgen.Tensor // of labels, in a training graph
 }
 
 func newModel(c Config) *model {
@@ -57,9 +57,19 @@ func (m *model) param(p Parameter) *graphgen.Tensor {
 	return t
 }
 
+// normal is a decayed parameter with normal start values.
+func (m *model) normal(name string, std float64, shape ...int) *graphgen.Tensor {
+	return m.param(Parameter{Name: name, Shape: shape, Decay: true, Init: "normal", Std: std})
+}
+
 // matrix is a weight [in,out], used as x·W.
 func (m *model) matrix(name string, in, out int) *graphgen.Tensor {
-	return m.param(Parameter{Name: name, Shape: []int{in, out}, Decay: true, Init: "normal", Std: m.c.InitStd})
+	return m.normal(name, m.c.std(in), in, out)
+}
+
+// vector is a parameter [n] without decay that starts at zero (zeros) or one (ones).
+func (m *model) vector(name, start string, n int) *graphgen.Tensor {
+	return m.param(Parameter{Name: name, Shape: []int{n}, Init: start})
 }
 
 // bias is a vector [n] that starts at zero, or nil where the config has none.
@@ -67,26 +77,31 @@ func (m *model) bias(has bool, name string, n int) *graphgen.Tensor {
 	if !has {
 		return nil
 	}
-	return m.param(Parameter{Name: name, Shape: []int{n}, Init: "zeros"})
+	return m.vector(name, "zeros", n)
 }
 
-// norm normalises x [N,D] with the parameters of that name.
+// linear is x·W + b with the parameters at name and, where the config has one, at bias.
+func (m *model) linear(x *graphgen.Tensor, name string, out int, hasBias bool, bias string) *graphgen.Tensor {
+	return graphgen.Linear(x, m.matrix(name, x.Dim(1), out), m.bias(hasBias, bias, out))
+}
+
+// norm normalises x [...,D] with the parameters of that name.
 func (m *model) norm(name string, x *graphgen.Tensor) (y *graphgen.Tensor) {
 	m.g.In("norm", func() {
 		d := x.Dim(-1)
-		w := m.param(Parameter{Name: name + ".weight", Shape: []int{d}, Init: "ones"})
+		w := m.vector(name+".weight", "ones", d)
 		if m.c.Norm.Kind == "rms" {
 			y = graphgen.RMSNorm(x, w, m.c.Norm.Eps)
 			return
 		}
-		b := m.param(Parameter{Name: name + ".bias", Shape: []int{d}, Init: "zeros"})
+		b := m.bias(m.c.Bias.Norm, name+".bias", d)
+		if b == nil {
+			b = m.g.Fill(x.DType(), 0, d)
+		}
 		y = graphgen.LayerNorm(x, w, b, m.c.Norm.Eps)
 	})
 	return y
 }
-
-// rows is the dimension N = B·S.
-func (m *model) rows() int { return m.g.Product(m.batch, m.length) }
 
 // sorted gives the parameters in the order of the manifest: decayed ones first, each
 // group in the order of the forward pass.
@@ -102,6 +117,18 @@ func (m *model) sorted() []Parameter {
 		return 1
 	})
 	return list
+}
+
+// read trims the graph to what its outputs need and gives the parameters that are left.
+// Some may not be: where a decoder reads the keys and values of the encoder's layers and
+// nothing else of it, the rest of the encoder's last layer has no effect.
+func (m *model) read() []Parameter {
+	m.g.Trim()
+	inputs := map[*graphgen.Tensor]bool{}
+	for _, t := range m.g.Inputs() {
+		inputs[t] = true
+	}
+	return slices.DeleteFunc(m.sorted(), func(p Parameter) bool { return !inputs[m.tensor[p.Name]] })
 }
 
 // build runs f and puts the variant's part of the place in front of its errors.

@@ -14,3 +14,16 @@ func (s Share) Layer(i int) int {
 	}
 	return i % m
 }
+
+// ffUnique is the one number but 0 that share.ff_unique can be: one feed-forward layer
+// for the first half of the uses, and one for each other.
+func (c Config) ffUnique() int { return c.Share.Uses - c.Share.Uses/2 + 1 }
+
+// ffLayer is the feed-forward layer that a use has of those that are shared by
+// share.ff_unique, −1 where each layer has its own.
+func (c Config) ffLayer(use int) int {
+	if c.Share.FFUnique == 0 {
+		return -1
+	}
+	return max(0, use-c.Share.Uses/2+1)
+}

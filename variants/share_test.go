@@ -68,7 +68,7 @@ func TestLayer(t *testing.T) {
 // TestWindowBelongsToTheUse: which uses are local does not depend on what they share.
 func TestWindowBelongsToTheUse(t *testing.T) {
 	c := mustFind(t, "deep_seq", "tiny").Config
-	g, err := c.Train(1, c.Length)
+	g, err := c.Train(Dims{1, c.Length, 0})
 	if err != nil {
 		t.Fatal(err)
 	}

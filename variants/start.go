@@ -1,6 +1,44 @@
 package variants
 
-import "march/trainloop/rng"
+import (
+	"math"
+
+	"march/trainloop/rng"
+)
+
+// std is the standard deviation of a matrix's start values by the number of its rows
+// (study heads: fan_in keeps the variance of what it multiplies).
+func (c Config) std(fanIn int) float64 {
+	if c.Init == "fan_in" {
+		return 1 / math.Sqrt(float64(fanIn))
+	}
+	return c.InitStd
+}
+
+// queryStd is that of wq. Where logits are not divided by √K, the start values make up
+// for it.
+func (c Config) queryStd(i int) float64 {
+	if c.Init == "fan_in" && !c.Attn.Scaled {
+		return c.std(c.D * c.qkvDim(i))
+	}
+	return c.std(c.D)
+}
+
+// valueStd is that of wv: the sum of two heads keeps the variance of one.
+func (c Config) valueStd() float64 {
+	if c.Init == "fan_in" && c.Attn.Summed {
+		return c.std(2 * c.D)
+	}
+	return c.std(c.D)
+}
+
+// tableStd is that of the embedding.
+func (c Config) tableStd() float64 {
+	if c.Init == "fan_in" {
+		return 1
+	}
+	return c.InitStd
+}
 
 // Start gives the parameter's start values for a seed, row-major. Each entry is a pure
 // function of (seed, name, index), whatever else the model has.

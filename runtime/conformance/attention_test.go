@@ -18,7 +18,7 @@ func TestAttentionWithoutVisibleKeys(t *testing.T) {
 			err := graphgen.Build(func() error {
 				x := g.Input("x", graphgen.Float32, batch*length, d)
 				lengths := g.Input("lengths", graphgen.Int64, batch)
-				y := graphgen.Attention{Batch: batch, Queries: length, Keys: length, Heads: 2, Causal: true}.Apply(x, x, x, nil, lengths)
+				y := graphgen.Attention{Batch: batch, Queries: length, Keys: length, Heads: 2, Causal: true}.Apply(x, x, x, graphgen.AttentionInputs{Lengths: lengths})
 				axes := []int{0, 1}
 				grads, err := graphgen.Gradients(graphgen.ReduceSum(y, false, axes...), []*graphgen.Tensor{x}, nil)
 				g.Output("y", y)
@@ -33,9 +33,9 @@ func TestAttentionWithoutVisibleKeys(t *testing.T) {
 			l.set("x", x)
 			l.set("lengths", []int64{0, 3})
 			l.run()
-			a := attentionShape{1, length, length, 2, 2, d / 2, d / 2, 1, true, 0}
+			a := attentionShape{1, length, length, 2, 2, d / 2, d / 2, 1, true, 0, 0}
 			half := length * d
-			want := attentionReference(a, x[half:], x[half:], x[half:], nil, []int64{3})
+			want := attentionReference(a, x[half:], x[half:], x[half:], nil, nil, []int64{3})
 			if e := apart(l.get("y")[half:], want); !(e <= value32) {
 				t.Errorf("the sequence that sees its keys differs from the reference by %.1e", e)
 			}
@@ -62,7 +62,7 @@ func TestDynamicSizes(t *testing.T) {
 			x := graphgen.Add(graphgen.Embedding(table, tokens), graphgen.First(place, 0, length))
 			x = graphgen.Reshape(x, rows, d)
 			lengths := graphgen.Reshape(graphgen.ReduceSum(graphgen.Cast(graphgen.GreaterOrEqual(tokens, g.Scalar(graphgen.Int64, 0)), graphgen.Int64), false, 1), batch)
-			y := graphgen.Attention{Batch: batch, Queries: length, Keys: length, Heads: heads, Causal: true, Window: 3, Scale: 0.5}.Apply(x, x, x, nil, lengths)
+			y := graphgen.Attention{Batch: batch, Queries: length, Keys: length, Heads: heads, Causal: true, Window: 3, Scale: 0.5}.Apply(x, x, x, graphgen.AttentionInputs{Lengths: lengths})
 			y = graphgen.RMSNorm(graphgen.Add(x, y), w, 1e-5)
 			y = graphgen.Activation("silu", graphgen.LinearT(y, table, nil))
 			g.Output("y", graphgen.Reshape(y, batch, length, vocab))

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"fmt"
+	"math"
 
 	g "march/graphgen"
 )
@@ -79,22 +80,27 @@ func attentionCases() (list []gradCase) {
 		a       attentionShape
 		bias    int // its first dimension; 0: none
 		lengths []int64
+		dropout bool
 	}{
-		{"one head", attentionShape{1, 3, 3, 1, 1, 4, 4, 1, false, 0}, 0, nil},
-		{"causal", attentionShape{2, 5, 5, 3, 3, 4, 4, 0.5, true, 0}, 0, nil},
-		{"window", attentionShape{2, 7, 7, 2, 2, 3, 3, 1, true, 3}, 0, nil},
-		{"window of one", attentionShape{1, 5, 5, 2, 2, 3, 3, 1, true, 1}, 0, nil},
-		{"window without causal", attentionShape{2, 5, 5, 2, 2, 3, 3, 1, false, 2}, 0, nil},
-		{"grouped heads", attentionShape{2, 5, 5, 6, 2, 4, 4, 0.75, true, 0}, 0, nil},
-		{"grouped heads, one key head", attentionShape{1, 5, 5, 4, 1, 3, 3, 0.75, true, 2}, 0, nil},
-		{"grouped heads, bias, lengths", attentionShape{2, 4, 4, 4, 2, 3, 3, 0.75, false, 0}, 4, []int64{2, 4}},
-		{"grouped heads, one bias for all", attentionShape{2, 4, 4, 4, 2, 3, 3, 1, true, 0}, 1, nil},
-		{"bias for each head", attentionShape{2, 3, 3, 2, 2, 4, 4, 1, false, 0}, 2, nil},
-		{"one bias for all", attentionShape{2, 3, 3, 2, 2, 4, 4, 1, false, 0}, 1, nil},
-		{"lengths", attentionShape{3, 4, 4, 2, 2, 3, 3, 1, false, 0}, 0, []int64{1, 4, 3}},
-		{"cross attention, other sizes", attentionShape{2, 3, 5, 2, 2, 4, 3, 0.375, false, 0}, 2, []int64{5, 2}},
-		{"everything", attentionShape{2, 5, 5, 6, 3, 5, 2, 0.625, true, 4}, 6, []int64{4, 5}},
-		{"long, for the portable target's other transposition", attentionShape{1, 2, 33, 1, 1, 3, 3, 1, false, 0}, 0, nil},
+		{"one head", attentionShape{1, 3, 3, 1, 1, 4, 4, 1, false, 0, 0}, 0, nil, false},
+		{"causal", attentionShape{2, 5, 5, 3, 3, 4, 4, 0.5, true, 0, 0}, 0, nil, false},
+		{"window", attentionShape{2, 7, 7, 2, 2, 3, 3, 1, true, 3, 0}, 0, nil, false},
+		{"window of one", attentionShape{1, 5, 5, 2, 2, 3, 3, 1, true, 1, 0}, 0, nil, false},
+		{"window without causal", attentionShape{2, 5, 5, 2, 2, 3, 3, 1, false, 2, 0}, 0, nil, false},
+		{"grouped heads", attentionShape{2, 5, 5, 6, 2, 4, 4, 0.75, true, 0, 0}, 0, nil, false},
+		{"grouped heads, one key head", attentionShape{1, 5, 5, 4, 1, 3, 3, 0.75, true, 2, 0}, 0, nil, false},
+		{"grouped heads, bias, lengths", attentionShape{2, 4, 4, 4, 2, 3, 3, 0.75, false, 0, 0}, 4, []int64{2, 4}, false},
+		{"grouped heads, one bias for all", attentionShape{2, 4, 4, 4, 2, 3, 3, 1, true, 0, 0}, 1, nil, false},
+		{"bias for each head", attentionShape{2, 3, 3, 2, 2, 4, 4, 1, false, 0, 0}, 2, nil, false},
+		{"one bias for all", attentionShape{2, 3, 3, 2, 2, 4, 4, 1, false, 0, 0}, 1, nil, false},
+		{"lengths", attentionShape{3, 4, 4, 2, 2, 3, 3, 1, false, 0, 0}, 0, []int64{1, 4, 3}, false},
+		{"cross attention, other sizes", attentionShape{2, 3, 5, 2, 2, 4, 3, 0.375, false, 0, 0}, 2, []int64{5, 2}, false},
+		{"everything", attentionShape{2, 5, 5, 6, 3, 5, 2, 0.625, true, 4, 0}, 6, []int64{4, 5}, false},
+		{"long, for the portable target's other transposition", attentionShape{1, 2, 33, 1, 1, 3, 3, 1, false, 0, 0}, 0, nil, false},
+		{"own keys and memory", attentionShape{2, 3, 8, 2, 2, 4, 4, 1, true, 0, 5}, 0, []int64{5, 2}, false},
+		{"own keys and memory without lengths, grouped heads", attentionShape{1, 3, 5, 4, 2, 3, 3, 0.5, true, 0, 2}, 0, nil, false},
+		{"dropout", attentionShape{2, 4, 4, 2, 2, 3, 3, 1, true, 0, 0}, 0, nil, true},
+		{"dropout, grouped heads, bias, lengths", attentionShape{2, 4, 6, 4, 2, 3, 2, 0.75, false, 0, 0}, 4, []int64{2, 6}, true},
 	} {
 		a := c.a
 		x := []input{in(a.batch*a.queries, a.heads*a.dk), in(a.batch*a.keys, a.kvHeads*a.dk), in(a.batch*a.keys, a.kvHeads*a.dv)}
@@ -113,18 +119,27 @@ func attentionCases() (list []gradCase) {
 			lengths = len(x)
 			x = append(x, integers(c.lengths, a.batch))
 		}
+		var mask []float64
+		if c.dropout {
+			mask = each(normals(a.batch*a.heads*a.queries*a.keys, "mask"), func(v float64) float64 { return 2 * math.Round(1/(1+math.Exp(-v))) })
+		}
 		list = append(list, gradCase{
 			op: "Attention", name: c.name, in: x, bound32: 2e-6, // the softmax's gradient is a difference
 			build: func(in []*g.Tensor) *g.Tensor {
+				var dropout *g.Tensor
+				if mask != nil {
+					dropout = in[0].Graph().Floats(in[0].DType(), mask, a.batch, a.heads, a.queries, a.keys)
+				}
 				return g.Attention{Batch: a.batch, Queries: a.queries, Keys: a.keys, Heads: a.heads, KVHeads: a.kvHeads,
-					Scale: a.scale, Causal: a.causal, Window: a.window}.Apply(in[0], in[1], in[2], at(in, bias), at(in, lengths))
+					Scale: a.scale, Causal: a.causal, Window: a.window, Memory: a.memory}.
+					Apply(in[0], in[1], in[2], g.AttentionInputs{Bias: at(in, bias), Lengths: at(in, lengths), Dropout: dropout})
 			},
 			reference: func(in []any) []float64 {
 				var b []float64
 				if bias >= 0 {
 					b = in[bias].([]float64)
 				}
-				return attentionReference(a, in[0].([]float64), in[1].([]float64), in[2].([]float64), b, c.lengths)
+				return attentionReference(a, in[0].([]float64), in[1].([]float64), in[2].([]float64), b, mask, c.lengths)
 			},
 		})
 	}

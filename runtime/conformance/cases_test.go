@@ -73,6 +73,8 @@ var gradCases = slices.Concat([]gradCase{
 	elementwise("Sqrt", positive(3, 5), g.Sqrt, math.Sqrt),
 	elementwise("Tanh", in(3, 5), g.Tanh, math.Tanh),
 	elementwise("Sigmoid", in(3, 5), g.Sigmoid, activationReference["sigmoid"]),
+	elementwise("Sin", in(3, 5), g.Sin, math.Sin),
+	elementwise("Cos", in(3, 5), g.Cos, math.Cos),
 	elementwise("Relu", away(3, 5), g.Relu, activationReference["relu"]),
 	elementwise("Identity", in(3, 5), g.Identity, activationReference["identity"]),
 	only32(noErf64, elementwise("Erf", in(3, 5), g.Erf, math.Erf)),

@@ -116,12 +116,13 @@ type attentionShape struct {
 	scale                                        float64
 	causal                                       bool
 	window                                       int
+	memory                                       int // keys at the end that every query sees
 }
 
 // attentionReference attends query by query over the keys that it may see: q
 // [batch·queries, heads·dk], k [batch·keys, kvHeads·dk], v [batch·keys, kvHeads·dv]; bias
-// [heads or 1, queries, keys] and lengths [batch] may be nil.
-func attentionReference(a attentionShape, q, k, v, bias []float64, lengths []int64) []float64 {
+// [heads or 1, queries, keys], lengths [batch] and mask [batch, heads, queries, keys] may be nil.
+func attentionReference(a attentionShape, q, k, v, bias, mask []float64, lengths []int64) []float64 {
 	y := make([]float64, a.batch*a.queries*a.heads*a.dv)
 	for b := range a.batch {
 		for h := range a.heads {
@@ -131,8 +132,17 @@ func attentionReference(a attentionShape, q, k, v, bias []float64, lengths []int
 				var seen []int
 				var logits []float64
 				for j := range a.keys {
-					if a.causal && j > i || a.window > 0 && j <= i-a.window || lengths != nil && int64(j) >= lengths[b] {
+					own := j < a.keys-a.memory
+					if own && (a.causal && j > i || a.window > 0 && j <= i-a.window) {
 						continue
+					}
+					if at := j; lengths != nil {
+						if a.memory > 0 {
+							at -= a.keys - a.memory
+						}
+						if int64(at) >= lengths[b] {
+							continue
+						}
 					}
 					s := a.scale * dot(qi, k[((b*a.keys+j)*a.kvHeads+kv)*a.dk:][:a.dk])
 					if bias != nil {
@@ -143,6 +153,9 @@ func attentionReference(a attentionShape, q, k, v, bias []float64, lengths []int
 				}
 				out := y[((b*a.queries+i)*a.heads+h)*a.dv:][:a.dv]
 				for n, p := range softmaxRow(logits) {
+					if mask != nil {
+						p *= mask[((b*a.heads+h)*a.queries+i)*a.keys+seen[n]]
+					}
 					for x := range out {
 						out[x] += p * v[((b*a.keys+seen[n])*a.kvHeads+kv)*a.dv+x]
 					}

@@ -191,15 +191,18 @@ func (w *writer) start() error {
 // graph builds, compiles, checks and writes one graph.
 func (w *writer) graph(name string) error {
 	c, o := w.variant.Config, w.options
+	d, err := c.Dims(o.Batch, o.Length)
+	if err != nil {
+		return err
+	}
 	var g *variants.Graph
-	var err error
 	switch name {
 	case "grad":
-		g, err = c.Train(o.Batch, o.Length)
+		g, err = c.Train(d)
 	case "update":
 		g, err = c.Training.Update(updateRanges(w.m.Ranges))
 	case "step":
-		g, err = c.Single(o.Batch, o.Length)
+		g, err = c.Single(d)
 	case "eval":
 		g, err = c.Eval()
 	case "infer":

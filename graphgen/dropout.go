@@ -1,0 +1,45 @@
+package graphgen
+
+import (
+	"hash/fnv"
+	"math"
+)
+
+// dropoutModulus is the prime 2³¹ − 1: products of two numbers below it are exact in int64.
+const dropoutModulus = 1<<31 - 1
+
+// DropoutMask is the mask of inverted dropout (Srivastava et al., 2014): 1/(1−rate) with
+// probability 1−rate, else 0, independently for each element of a static shape.
+//
+// It is a pure function of (seed, place, index): seed is an int64 scalar from 0 to 2³¹−2,
+// another one for every micro-batch, and place names what is dropped. With p = 2³¹−1
+// and a, b two numbers that hash (seed, place), element i is kept where
+//
+//	(a·i + b)⁵ mod p < (1−rate)·p
+//
+// The line a·i + b makes any two elements independent (Carter and Wegman, 1979), and the
+// fifth power, a permutation since 5 does not divide p−1, breaks its regularity. All of it
+// is int64 arithmetic below 2⁶², which every ONNX runtime computes alike.
+func DropoutMask(seed *Tensor, place string, rate float64, d DType, shape ...int) *Tensor {
+	g := seed.g
+	n := Shape(shape).Elements()
+	if seed.DType() != Int64 || seed.Rank() != 0 || !(rate >= 0 && rate < 1) || n >= dropoutModulus {
+		g.fail("DropoutMask: rate %v of %s with the seed %s", rate, g.formatShape(shape), seed)
+	}
+	p := g.Scalar(Int64, dropoutModulus)
+	fifth := func(x *Tensor) *Tensor {
+		square := Mod(Mul(x, x), p)
+		return Mod(Mul(Mod(Mul(square, square), p), x), p)
+	}
+	hash := func(purpose string) *Tensor {
+		h := fnv.New64a()
+		h.Write([]byte(purpose + place))
+		v := h.Sum64()
+		factor, term := g.Scalar(Int64, float64(1+v%(dropoutModulus-1))), g.Scalar(Int64, float64(v>>33))
+		return fifth(Mod(Add(Mul(seed, factor), term), p))
+	}
+	a, b := Max(hash("a"), g.Scalar(Int64, 1)), hash("b")
+	x := fifth(Mod(Add(Mul(g.Iota(n), a), b), p))
+	keep := Less(x, g.Scalar(Int64, math.Floor((1-rate)*dropoutModulus)))
+	return Reshape(Where(keep, g.Scalar(d, 1/(1-rate)), g.Scalar(d, 0)), shape...)
+}

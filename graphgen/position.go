@@ -1,0 +1,90 @@
+package graphgen
+
+import "math"
+
+// Rotate turns the queries or keys x [B·S, H·K] by their positions (Su et al., RoFormer,
+// 2021), in the form that pairs entry j with entry j + K/2 of each head: the angle of pair
+// j at position i is i·base^(−2j/K). K must be even.
+func Rotate(x *Tensor, batch, length, heads int, base float64) *Tensor {
+	g, k := x.g, x.Dim(1)/heads
+	if k%2 != 0 {
+		g.fail("Rotate: heads of size %d, wanted an even number", k)
+	}
+	angles := g.angles(x.DType(), length, k/2, func(j int) float64 { return math.Pow(base, -2*float64(j)/float64(k)) })
+	cos, sin := Reshape(Cos(angles), length, 1, k/2), Reshape(Sin(angles), length, 1, k/2)
+	half := Split(Reshape(x, batch, length, heads, k), 3, k/2, k/2)
+	return Reshape(Concat(3,
+		Sub(Mul(half[0], cos), Mul(half[1], sin)),
+		Add(Mul(half[1], cos), Mul(half[0], sin))), x.Shape()...)
+}
+
+// Sinusoids is the table of positions [S,D] of Vaswani et al. (2017), sines in the first
+// half and cosines in the second: the angle of entry j at position i is i·base^(−2j/D). D
+// must be even.
+func (g *Graph) Sinusoids(dt DType, length, d int, base float64) *Tensor {
+	if d%2 != 0 {
+		g.fail("Sinusoids: width %d, wanted an even number", d)
+	}
+	angles := g.angles(dt, length, d/2, func(j int) float64 { return math.Pow(base, -2*float64(j)/float64(d)) })
+	return Concat(1, Sin(angles), Cos(angles))
+}
+
+// angles is position times frequency, [length, n].
+func (g *Graph) angles(dt DType, length, n int, frequency func(j int) float64) *Tensor {
+	f := make([]float64, n)
+	for j := range f {
+		f[j] = frequency(j)
+	}
+	return Mul(Cast(Reshape(g.Iota(length), length, 1), dt), g.Floats(dt, f, n))
+}
+
+// Alibi is the bias [H,Sq,Sk] of Press et al. (2022), −slope·|i−j| with the slopes
+// 2^(−8h/H), h = 1 … H.
+func (g *Graph) Alibi(dt DType, heads, queries, keys int) *Tensor {
+	slopes := make([]float64, heads)
+	for h := range slopes {
+		slopes[h] = -math.Pow(2, -8*float64(h+1)/float64(heads))
+	}
+	i, j := Reshape(g.Iota(queries), queries, 1), g.Iota(keys)
+	distance := Cast(Sub(Max(i, j), Min(i, j)), dt)
+	return Mul(g.Floats(dt, slopes, heads, 1, 1), distance)
+}
+
+// RelativeBias is the bias [H,Sq,Sk] of T5 (Raffel et al., 2020): one learned number for
+// each head and bucket of distances, from table [buckets, H]. Distances are exact up to
+// half of a direction's buckets and then logarithmic up to maxDistance. Causal attention
+// spends all buckets on what lies behind, the other half of them on what lies ahead. Sq
+// and Sk are at most positions.
+func RelativeBias(table *Tensor, queries, keys, positions, maxDistance int, causal bool) *Tensor {
+	g := table.g
+	// A bucket for each of the distances −(positions−1) … positions−1, so that the file holds
+	// a row of numbers and not a square.
+	buckets := make([]int64, 2*positions-1)
+	for at := range buckets {
+		buckets[at] = int64(relativeBucket(at-(positions-1), table.Dim(0), maxDistance, causal))
+	}
+	rows := Embedding(table, g.Ints(buckets))
+	i, j := Reshape(g.Iota(queries), queries, 1), g.Iota(keys)
+	at := Add(Sub(j, i), g.Scalar(Int64, float64(positions-1)))
+	return Transpose(Embedding(rows, at), 2, 0, 1)
+}
+
+// relativeBucket is the bucket of the distance key − query.
+func relativeBucket(distance, buckets, maxDistance int, causal bool) int {
+	first := 0
+	if !causal {
+		buckets /= 2
+		if distance > 0 {
+			first = buckets
+		}
+		distance = max(distance, -distance)
+	} else {
+		distance = max(-distance, 0)
+	}
+	exact := buckets / 2
+	if distance < exact {
+		return first + distance
+	}
+	far := exact + int(math.Log(float64(distance)/float64(exact))/math.Log(float64(maxDistance)/float64(exact))*float64(buckets-exact))
+	return first + min(far, buckets-1)
+}
