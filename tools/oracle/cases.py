@@ -172,7 +172,29 @@ def shapes_of(arch: str) -> list[Case]:
     return out
 
 
-SHARING = shapes_of("decoder") + shapes_of("encoder")
+UNIVERSAL = sharing(6, "seq", 1) | {"share.step_embedding": True}
+
+
+def axes_of(arch: str) -> list[Case]:
+    """The axes of the study's notes, each on its baseline."""
+    plain = ARCHES[arch][0](d=12, heads=6, qkv_dim=2, ff=48)
+    no_bias = {f"bias.{b}": False for b in ("qkv", "out", "ff", "output", "norm")}
+    out = [
+        share(arch, "share_ffn", {"share.ff_unique": 4}),
+        share(arch, "no_bias", no_bias),
+        share(arch, "universal", UNIVERSAL),
+        share(arch, "universal_act", UNIVERSAL | {"halting.kind": "act"}),
+        share(arch, "distill", {"training.distill.teacher": "baseline"}, teacher=plain),
+        share(arch, "prune", {"training.prune.sparsity": 0.5}),
+    ]
+    if arch == "decoder":
+        out += [share(arch, "bias_all", {"bias.qkv": True}), share(arch, "gqa", dict(kv_heads=2)), share(arch, "mqa", dict(kv_heads=1))]
+    else:
+        out += [share(arch, "linformer", {"attn.linformer": 5}, note="16 rows projected to 5, of which inputs of length 12 use the first 12")]
+    return out
+
+
+SHARING = shapes_of("decoder") + axes_of("decoder") + shapes_of("encoder") + axes_of("encoder")
 
 # Study heads: 3 + 3 layers, 4 heads of 4 at width 16, feed-forward 4·16; GLUs floor(4·16·2/3)
 
@@ -232,6 +254,45 @@ HEADS_CASES = [
     heads("scaled_attention", {"attn.scaled": True}),
 ]
 
-CASES = FIRST + SHARING + HEADS_CASES
+# Dropout with its masks given, and axes that meet
+
+DROPOUT = {"dropout.rate": 0.1}
+
+
+def mixed(name: str, about: str, arch: str, axes: dict, seq: int = 12, decoder_seq: int = 0) -> Case:
+    if arch == "encoder-decoder":
+        return Case(name, about, HEADS.but(axes), batch=2, seq=seq, decoder_seq=decoder_seq or 10)
+    return Case(name, about, ARCHES[arch][0](d=16, heads=4, qkv_dim=4, ff=32).but(axes), batch=2, seq=seq)
+
+
+BIASED = {"norm.kind": "layer", "norm.eps": 1e-5} | {f"bias.{b}": True for b in ("qkv", "out", "ff", "output", "norm")}
+
+MIXED = [
+    mixed("dropout_decoder", "dropout, two layers used four times: each use has masks of its own", "decoder", DROPOUT | sharing(4, "cycle", 2)),
+    mixed("dropout_encoder", "dropout, two layers", "encoder", DROPOUT | TWO),
+    mixed("dropout_encoder_linformer", "dropout on attention to projected positions", "encoder", DROPOUT | TWO | {"attn.linformer": 5}),
+    mixed("dropout_encoder_decoder", "dropout, the sigmoid branch's too, with a database", "encoder-decoder",
+          DROPOUT | TWO | {"mix": "sum", "ff": 42, "dropout.slow": 0.5, "database.rows": 16}),
+    mixed("dropout_unified", "dropout on attention over both stacks' keys", "encoder-decoder", DROPOUT | TWO | {"attn.unified": True}, decoder_seq=14),
+    mixed("combined_sharing_rope_gqa", "encoder-decoder, two layers used six times by cycle_rev, SiLU GLU, rope, two key heads for four", "encoder-decoder",
+          sharing(6, "cycle_rev", 2) | GLU | {"act": "silu", "position.kind": "rope", "kv_heads": 2}, decoder_seq=14),
+    mixed("combined_biases", "encoder-decoder, LayerNorm and biases everywhere, cross-attention with matrices of its own, roles, heads summed, a database", "encoder-decoder",
+          BIASED | TWO | {"ff": 32, "attn.cross_kv": "own", "attn.role": True, "attn.summed": True, "attn.scaled": True, "database.rows": 12}),
+    mixed("combined_post", "encoder-decoder like the encoder: post-norm, a norm behind the embeddings, a transform before the output; no residual around self-attention", "encoder-decoder",
+          BIASED | TWO | {"norm.place": "post", "norm.embed": True, "output.transform": True, "act": "gelu", "attn.residual": False}),
+    mixed("combined_unified_relative", "unified attention with relative positions, which only a layer's own keys have; key heads shared", "encoder-decoder",
+          TWO | {"attn.unified": True, "position.kind": "relative", "kv_heads": 2}, decoder_seq=14),
+    mixed("combined_unified_alibi", "unified attention with ALiBi, scaled", "encoder-decoder", TWO | {"attn.unified": True, "position.kind": "alibi", "attn.scaled": True}),
+    mixed("combined_decoder", "study sharing's decoder with four layers used eight times by cycle_rev, step embeddings, rope, RMS norm, mixed activation, three heads and one in turn", "decoder",
+          sharing(8, "cycle_rev", 4) | {"share.step_embedding": True, "position.kind": "rope", "norm.kind": "rms", "mix": "mean", "heads_by_layer": "3/1/3/1"}),
+    mixed("combined_decoder_act", "halting at another threshold and dearer over two layers used six times, post-norm, ALiBi, SiLU GLU, few keys", "decoder",
+          sharing(6, "cycle", 2) | {"share.step_embedding": True, "halting.kind": "act", "halting.threshold": 0.9, "halting.ponder": 0.5, "norm.place": "post", "position.kind": "alibi", "act": "silu", "glu": True, "kv_heads": 2}),
+    mixed("combined_encoder", "study sharing's encoder with one common feed-forward layer for the first half, pre-norm, relative positions, squared ReLU", "encoder",
+          {"share.unique": 4, "share.uses": 4, "share.ff_unique": 3, "norm.place": "pre", "position.kind": "relative", "act": "squared_relu"}),
+    mixed("combined_encoder_linformer_rope", "projected positions of rotated keys, output scaled, heads summed", "encoder",
+          TWO | {"attn.linformer": 5, "position.kind": "rope", "output.scaled": True, "attn.summed": True}),
+]
+
+CASES = FIRST + SHARING + HEADS_CASES + MIXED
 if len({c.name for c in CASES}) != len(CASES):
     raise ValueError("two cases of one name")

@@ -69,9 +69,15 @@ class KeysValues:
     v: torch.Tensor
 
 
+def embeddings(c: Config, prefix: str) -> float:
+    """Amplitude of the embeddings' tables: larger where the last scaling makes logits small, where positions are to halt at
+    different steps, and for a teacher that is to have opinions."""
+    return 0.5 if c.output.scaled or c.halting.kind != "none" or prefix else 0.05
+
+
 def initial(c: Config, dtype=torch.float64, prefix: str = "") -> Params:
     """The parameters of the rule, rounded to float32, held in `dtype`, as leaves that require gradients."""
-    return {n: torch.from_numpy(parameters.value(prefix + n, s, c.arch)).to(dtype).requires_grad_() for n, s in shapes(c).items()}
+    return {n: torch.from_numpy(parameters.value(prefix + n, s, embeddings(c, prefix))).to(dtype).requires_grad_() for n, s in shapes(c).items()}
 
 
 def causal_mask(s: int, window: int | None) -> torch.Tensor:

@@ -52,27 +52,27 @@ def decayed(name: str) -> bool:
     return not (is_norm(name) or is_bias(name))
 
 
-def spread(name: str, shape: tuple[int, ...], arch: str) -> tuple[float, float]:
-    """(center, amplitude) of a parameter; a teacher's has the prefix teacher."""
+def spread(name: str, shape: tuple[int, ...], embeddings: float) -> tuple[float, float]:
+    """(center, amplitude) of a parameter; that of the embeddings' tables is the configuration's."""
     if name.endswith("norm.weight"):
         return 1.0, 0.2
     if name.endswith("halting.bias"):
         return -1.0, 0.1  # several steps before a position halts
     if is_bias(name):
         return 0.0, 0.1
-    if "embed." in name:  # tables far from zero where nothing but the model's last scaling makes logits small
-        return 0.0, 0.5 if arch == "encoder-decoder" or name.startswith("teacher.") else 0.05
+    if "embed." in name:
+        return 0.0, embeddings
     if len(shape) != 2:
         raise ValueError(f"parameter {name}: shape {shape} is no matrix, and the name is neither a norm, a bias nor an embedding")
-    if name.endswith(".relative") or name in ("database.keys", "database.values"):
+    if name.endswith(".relative") or name.endswith(".halting.weight") or name in ("database.keys", "database.values"):
         return 0.0, 1.0
     if name.endswith(".steps"):
         return 0.0, 0.2
     return 0.0, 1.0 / math.sqrt(shape[0])
 
 
-def value(name: str, shape: tuple[int, ...], arch: str) -> np.ndarray:
+def value(name: str, shape: tuple[int, ...], embeddings: float) -> np.ndarray:
     """The parameter, float32 in `shape`."""
-    center, amplitude = spread(name, shape, arch)
+    center, amplitude = spread(name, shape, embeddings)
     u = uniform(name, math.prod(shape))
     return (center + amplitude * (2.0 * u - 1.0)).astype(np.float32).reshape(shape)

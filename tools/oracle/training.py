@@ -59,7 +59,7 @@ class Step:
     count: int
     grad_norm: float  # of the mean objective's gradient, before clipping
     extra: dict[str, float]  # ponder_sum, distill_sum
-    masked: int  # entries that pruning masks
+    pruned: Params | None  # the masks in force
     margin: float  # Halting.margin
 
     @property
@@ -122,9 +122,13 @@ def pruning_masks(p: Params, share: float) -> Params:
     return out
 
 
-def train(p: Params, c: Config, batches: list[Batch], o: Optimizer, teacher: Teacher | None = None, masks: Callable[[int], Masks] | None = None) -> tuple[list[Step], Params | None]:
-    """One step a batch; updates p in place. Pruning masks are computed anew before each forward pass, from the current
-    parameters; those of the last step are returned too."""
+def masked(pruned: Params | None) -> int:
+    """Entries without effect."""
+    return sum(int((m == 0).sum()) for m in (pruned or {}).values())
+
+
+def train(p: Params, c: Config, batches: list[Batch], o: Optimizer, teacher: Teacher | None = None, masks: Callable[[int], Masks] | None = None) -> list[Step]:
+    """One step a batch; updates p in place. Pruning masks are computed anew before each forward pass, from the current parameters."""
     groups = [dict(params=[x for n, x in p.items() if parameters.decayed(n) == yes], weight_decay=o.weight_decay if yes else 0.0) for yes in (True, False)]
     adamw = torch.optim.AdamW(groups, lr=o.lr, betas=(o.beta1, o.beta2), eps=o.eps, foreach=False)
     steps, prune, pruned = [], c.training.prune, None
@@ -136,6 +140,5 @@ def train(p: Params, c: Config, batches: list[Batch], o: Optimizer, teacher: Tea
         backward(p, l.objective / b.count)
         norm = torch.nn.utils.clip_grad_norm_(p.values(), o.clip)
         adamw.step()
-        masked = sum(int((m == 0).sum()) for m in (pruned or {}).values())
-        steps.append(Step(l.loss_sum.item(), b.count, norm.item(), l.extra(), masked, l.result.halting.margin if l.result.halting else float("inf")))
-    return steps, pruned
+        steps.append(Step(l.loss_sum.item(), b.count, norm.item(), l.extra(), pruned, l.result.halting.margin if l.result.halting else math.inf))
+    return steps
