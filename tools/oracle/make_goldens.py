@@ -12,6 +12,7 @@ import json
 import math
 import os
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +21,14 @@ from safetensors.numpy import load, save
 
 import oracle
 import parameters
-from cases import CASES, Case
-from training import Optimizer, evaluate, train
+from cases import CASES, MASK_RULE, Case
+from config import Config
+from shapes import shapes
+from training import STEPS, Optimizer, backward, losses, masked, pruning_masks, sparsity, train
 
-FORMAT = 1
+FORMAT = 2
 OUT = Path(__file__).resolve().parents[2] / "variants" / "testdata" / "goldens"
-SAMPLES = 64  # entries of a parameter kept after the ten steps, at most
+PRUNE_STEP = 5  # whose sparsity the first batch's loss and gradients have: in the middle of the schedule
 
 
 def quantise(g: np.ndarray) -> tuple[np.ndarray, float]:
@@ -34,24 +37,38 @@ def quantise(g: np.ndarray) -> tuple[np.ndarray, float]:
     return np.rint(g / scale).astype(np.int16), scale
 
 
-def stride(n: int) -> int:
+def stride(n: int, samples: int) -> int:
     """Odd, so that a sample of a matrix with an even number of columns does not stay in one column."""
-    return -(-n // SAMPLES) | 1
+    return -(-n // samples) | 1
+
+
+class Places:
+    """A case's dropout masks that remember their places."""
+
+    def __init__(self, masks: oracle.Masks):
+        self.masks, self.seen = masks, {}
+
+    def __call__(self, place, shape, rate):
+        self.seen[place] = dict(shape=list(shape), rate=rate)
+        return self.masks(place, shape, rate)
 
 
 def reference(case: Case, dtype) -> dict:
     """Everything a golden holds, computed in one dtype, as float64 arrays."""
-    c, batches = case.config, case.batches()
-    tokens, labels = batches[0]
-    p = oracle.initial(c, dtype)
-    logits = oracle.forward(p, c, tokens)
-    loss = oracle.loss_sum(logits, labels)
-    loss.backward()
+    c, batches, teacher = case.config, case.batches(), case.taught(dtype)
+    first, p, prune = batches[0], oracle.initial(c, dtype), c.training.prune
+    masks = case.masks(0) and Places(case.masks(0))
+    pruned = pruning_masks(p, sparsity(prune, PRUNE_STEP)) if prune.sparsity else None
+    l = losses(p, c, first, teacher, masks, pruned)
+    backward(p, l.objective)
     array = lambda x: x.detach().double().numpy().copy()
-    out = dict(logits=array(logits), loss_sum=loss.item(), count=int((labels != oracle.IGNORED).sum()), grads={n: array(x.grad) for n, x in p.items()})
-    out["steps"] = train(p, c, batches, Optimizer())
+    out = dict(logits=array(l.result.logits), loss_sum=l.loss_sum.item(), extra=l.extra(), halting=l.result.halting, masks=masks,
+               masked=masked(pruned), grads={n: array(x.grad) for n, x in p.items()})
+    out["steps"] = train(p, c, batches, Optimizer(), teacher, case.masks if masks else None)
     out["after"] = {n: array(x) for n, x in p.items()}
-    out["after_loss_sum"] = evaluate(p, c, tokens, labels)
+    with torch.no_grad():
+        l = losses(p, c, first, teacher, None, out["steps"][-1].pruned)
+    out["after_loss_sum"], out["after_extra"] = l.loss_sum.item(), l.extra()
     return out
 
 
@@ -64,6 +81,11 @@ def gradient_errors(got: dict, want: dict) -> dict[str, float]:
 def float32_errors(case: Case, want: dict) -> dict:
     """How far the same computation in torch's float32 is from float64: what a float32 implementation may be expected to reach."""
     got = reference(case, torch.float32)
+    for g, w in zip(got["steps"], want["steps"]):
+        if any(bool((g.pruned[n] != m).any()) for n, m in (w.pruned or {}).items()):
+            raise ValueError(f"{case.name}: float32 prunes other entries")
+    if want["halting"] and bool((got["halting"].steps != want["halting"].steps).any()):
+        raise ValueError(f"{case.name}: a position halts elsewhere in float32")
     moved = {n: np.abs(got["after"][n] - w).max() for n, w in want["after"].items()}
     worst = max(moved, key=moved.get)
     return dict(
@@ -79,34 +101,59 @@ def float32_errors(case: Case, want: dict) -> dict:
     )
 
 
+def rule_row(name: str, shape: tuple[int, ...], c: Config, prefix: str = "") -> dict:
+    """How a parameter is made."""
+    center, amplitude = parameters.spread(prefix + name, shape, oracle.embeddings(c, prefix))
+    initial = parameters.value(prefix + name, shape, oracle.embeddings(c, prefix))
+    return dict(name=prefix + name, shape=list(shape), center=center, amplitude=amplitude, initial=[float(x) for x in initial.ravel()[:3]])
+
+
+def batch_json(b: oracle.Batch) -> dict:
+    """The inputs that there are, flat."""
+    named = dict(tokens=b.tokens, labels=b.labels, lengths=b.lengths, decoder_tokens=b.decoder_tokens)
+    return {n: x.flatten().tolist() for n, x in named.items() if x is not None}
+
+
 def build(case: Case) -> tuple[dict, dict[str, np.ndarray]]:
     """case.json as a dict, golden.safetensors as arrays."""
-    c, want, tensors, table = case.config, reference(case, torch.float64), {}, []
-    for name, shape in oracle.shapes(c).items():
-        g, after, initial = want["grads"][name], want["after"][name], parameters.value(name, shape)
-        row = dict(name=name, shape=list(shape), decay=parameters.decayed(name), initial=[float(x) for x in initial.ravel()[:3]],
-                   grad_largest=float(np.abs(g).max()), grad_norm=float(np.linalg.norm(g)))
+    c, want, tensors, table, batches = case.config, reference(case, torch.float64), {}, [], case.batches()
+    for name, shape in shapes(c).items():
+        g, after = want["grads"][name], want["after"][name]
+        row = rule_row(name, shape, c) | dict(decay=parameters.decayed(name), grad_largest=float(np.abs(g).max()), grad_norm=float(np.linalg.norm(g)))
         if case.quantise:
             tensors[f"grad/{name}"], row["grad_scale"] = quantise(g)
         else:
             tensors[f"grad/{name}"] = g.astype(np.float32)
-        k = stride(g.size)
+        k = stride(g.size, case.samples)
         row |= dict(after_sum=float(after.sum()), after_norm=float(np.linalg.norm(after)), after_stride=k)
         tensors[f"after/{name}"] = np.ascontiguousarray(after.ravel()[::k].astype(np.float32))
         table.append(row)
     sequence = case.batch - 1
-    tensors["logits"] = np.ascontiguousarray(want["logits"][sequence].astype(np.float32))
-    batches = case.batches()
-    flat = lambda x: x.flatten().tolist()
-    steps = [dict(tokens=flat(t), labels=flat(l), loss_sum=s.loss_sum, count=s.count, loss=s.loss, grad_norm=s.grad_norm)
-             for (t, l), s in zip(batches, want["steps"])]
+    logits = want["logits"][sequence]
+    tensors["logits"] = np.ascontiguousarray(logits.astype(np.float32))
+    steps = [batch_json(b) | dict(loss_sum=s.loss_sum, count=s.count, loss=s.loss, grad_norm=s.grad_norm) | s.extra for b, s in zip(batches, want["steps"])]
+    if c.training.prune.sparsity:
+        for i, s in enumerate(want["steps"]):
+            steps[i] |= dict(sparsity=sparsity(c.training.prune, i + 1), masked=masked(s.pruned))
     doc = dict(
-        format=FORMAT, case=case.name, about=case.about, made_by="tools/oracle/make_goldens.py; tools/oracle/README.md describes the fields",
-        config=c.to_json(), batch=case.batch, seq=case.seq, parameter_rule=parameters.RULE, optimizer=Optimizer().to_json(),
-        tokens=steps[0]["tokens"], labels=steps[0]["labels"], loss_sum=want["loss_sum"], count=want["count"],
-        logits=dict(sequence=sequence, position=case.seq - 1, first=want["logits"][sequence, -1, :8].tolist()),
-        steps=steps, after=dict(loss_sum=want["after_loss_sum"], count=want["count"]), float32=float32_errors(case, want), parameters=table,
+        format=FORMAT, case=case.name, variant=case.variant, about=case.about,
+        made_by="tools/oracle/make_goldens.py; tools/oracle/README.md describes the fields",
+        config=c.to_json(), batch=case.batch, seq=case.seq, **({"decoder_seq": case.decoder_seq} if case.decoder_seq else {}),
+        parameter_rule=parameters.RULE, optimizer=Optimizer().to_json(), **batch_json(batches[0]),
+        loss_sum=want["loss_sum"], count=batches[0].count, **want["extra"],
+        logits=dict(sequence=sequence, position=len(logits) - 1, first=logits[-1, :8].tolist()),
     )
+    if h := want["halting"]:
+        doc["halting"] = dict(steps=h.steps.flatten().int().tolist(), remainder=h.remainder.detach().flatten().tolist(),
+                              margin=min(h.margin, *(s.margin for s in want["steps"])))
+    if c.training.prune.sparsity:
+        doc["prune"] = dict(step=PRUNE_STEP, steps=STEPS, sparsity=sparsity(c.training.prune, PRUNE_STEP), masked=want["masked"])
+    if want["masks"]:
+        doc["masks"] = dict(rule=MASK_RULE, places=want["masks"].seen)
+    if case.teacher:
+        doc["teacher"] = dict(config=case.teacher.to_json(), parameters=[rule_row(n, s, case.teacher, "teacher.") for n, s in shapes(case.teacher).items()])
+    doc |= dict(steps=steps, after=dict(loss_sum=want["after_loss_sum"], count=batches[0].count) | want["after_extra"],
+                float32=float32_errors(case, want), parameters=table)
     return doc, tensors
 
 
@@ -160,17 +207,16 @@ def compare(doc: dict, tensors: dict, folder: Path) -> list[str]:
 
 def main() -> int:
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("cases", nargs="*", help="default: all of " + ", ".join(c.name for c in CASES))
+    ap.add_argument("cases", nargs="*", help="names or patterns such as 'heads_*'; default: all")
     ap.add_argument("--out", type=Path, default=OUT)
     ap.add_argument("--check", action="store_true", help="compare with the files under --out, write nothing, exit 1 where they differ")
     a = ap.parse_args()
-    if unknown := set(a.cases) - {c.name for c in CASES}:
-        ap.error(f"unknown case {', '.join(sorted(unknown))}; known: {', '.join(c.name for c in CASES)}")
+    wanted = [c for c in CASES if not a.cases or any(fnmatch(c.name, x) for x in a.cases)]
+    if unknown := [x for x in a.cases if not any(fnmatch(c.name, x) for c in CASES)]:
+        ap.error(f"unknown case {', '.join(unknown)}; known: {', '.join(c.name for c in CASES)}")
     torch.set_num_threads(1)
     total, wrong = 0, 0
-    for case in CASES:
-        if a.cases and case.name not in a.cases:
-            continue
+    for case in wanted:
         folder = a.out / case.name
         doc, tensors = build(case)
         if a.check:
@@ -184,7 +230,7 @@ def main() -> int:
         write(folder / "golden.safetensors", binary)
         total += len(text) + len(binary)
         norms = [s["grad_norm"] for s in doc["steps"]]
-        print(f"{case.name}: {sum(math.prod(s) for s in oracle.shapes(case.config).values()):,} parameters, {len(text) + len(binary):,} bytes, loss "
+        print(f"{case.name}: {sum(math.prod(s) for s in shapes(case.config).values()):,} parameters, {len(text) + len(binary):,} bytes, loss "
               f"{doc['steps'][0]['loss']:.4f} to {doc['steps'][-1]['loss']:.4f}, gradient norms {min(norms):.3f} to {max(norms):.3f}\n  float32: "
               + ", ".join(f"{k} {v:.1e}" if isinstance(v, float) else f"({v})" for k, v in doc["float32"].items()))
     if not a.check:

@@ -11,11 +11,10 @@ RULE = (
     "value i (flat, row-major, from 0) of tensor `name`: h = FNV-1a 64 of the UTF-8 name; z = h + (i+1)*0x9E3779B97F4A7C15 mod 2^64; "
     "z ^= z>>30; z *= 0xBF58476D1CE4E5B9; z ^= z>>27; z *= 0x94D049BB133111EB; z ^= z>>31; u = (z>>11)*2^-53; "
     "value = center + amplitude*(2u-1) in float64 (product and sum rounded separately), then rounded to float32. "
-    "Names ending in norm.weight: center 1, amplitude 0.2. Biases (norm.bias and every other vector): center 0, amplitude 0.1. "
-    "Embeddings (embed.*): center 0, amplitude 0.05. Matrices: center 0, amplitude 1/sqrt(fan_in), fan_in the first dimension."
+    "center and amplitude stand in the parameter's row."
 )
 
-BIASES = {"bias", "bq", "bk", "bv", "bo", "up_bias", "gate_bias", "down_bias"}
+BIASES = {"bias", "bq", "bk", "bv", "bo"}  # and every name that ends in _bias
 _U64 = np.uint64
 
 
@@ -44,7 +43,8 @@ def is_norm(name: str) -> bool:
 
 
 def is_bias(name: str) -> bool:
-    return name.rsplit(".", 1)[-1] in BIASES
+    last = name.rsplit(".", 1)[-1]
+    return last in BIASES or last.endswith("_bias")
 
 
 def decayed(name: str) -> bool:
@@ -52,21 +52,27 @@ def decayed(name: str) -> bool:
     return not (is_norm(name) or is_bias(name))
 
 
-def spread(name: str, shape: tuple[int, ...]) -> tuple[float, float]:
-    """(center, amplitude) of a parameter."""
+def spread(name: str, shape: tuple[int, ...], embeddings: float) -> tuple[float, float]:
+    """(center, amplitude) of a parameter; that of the embeddings' tables is the configuration's."""
     if name.endswith("norm.weight"):
         return 1.0, 0.2
+    if name.endswith("halting.bias"):
+        return -1.0, 0.1  # several steps before a position halts
     if is_bias(name):
         return 0.0, 0.1
-    if name.startswith("embed."):
-        return 0.0, 0.05
+    if "embed." in name:
+        return 0.0, embeddings
     if len(shape) != 2:
         raise ValueError(f"parameter {name}: shape {shape} is no matrix, and the name is neither a norm, a bias nor an embedding")
+    if name.endswith(".relative") or name.endswith(".halting.weight") or name in ("database.keys", "database.values"):
+        return 0.0, 1.0
+    if name.endswith(".steps"):
+        return 0.0, 0.2
     return 0.0, 1.0 / math.sqrt(shape[0])
 
 
-def value(name: str, shape: tuple[int, ...]) -> np.ndarray:
+def value(name: str, shape: tuple[int, ...], embeddings: float) -> np.ndarray:
     """The parameter, float32 in `shape`."""
-    center, amplitude = spread(name, shape)
+    center, amplitude = spread(name, shape, embeddings)
     u = uniform(name, math.prod(shape))
     return (center + amplitude * (2.0 * u - 1.0)).astype(np.float32).reshape(shape)
