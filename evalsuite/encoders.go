@@ -10,7 +10,7 @@ import (
 // encoders predict masked tokens from the text on both sides of them.
 //
 // A sentence's score is its pseudo-log-likelihood (Salazar and others, Masked Language Model
-// Scoring, ACL 2020, equation 1): the sum over its tokens of log p(token | all other tokens), each
+// Scoring, ACL 2020): the sum over its tokens of log p(token | all other tokens), each
 // from a row in which it alone is masked. With words set, the later tokens of the same word are
 // masked too, which keeps a rare word's tokens from giving each other away (Kauf and Ivanova, A
 // Better Way to Do Masked Language Model Scoring, ACL 2023, "PLL-word-l2r").

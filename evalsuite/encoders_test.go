@@ -280,14 +280,9 @@ func TestEncoderPassages(t *testing.T) {
 	}
 
 	// Right if every masked token is the most likely one.
-	all, most := []int32{0, 7}, []int32{0, 7}
-	ask := make([]int64, 0)
-	for len(all) < 4 {
-		all, most = append(all, 0), append(most, 0)
-	}
+	all, most := []int32{0, 7, 0, 0}, []int32{0, 7, 0, 0}
 	for i := 2; i < 4; i++ {
-		ask = []int64{0, 7, maskID, maskID, int64(i)}
-		_, top := m.say(ask, 0)
+		_, top := m.say([]int64{0, 7, maskID, maskID, int64(i)}, 0)
 		all[i], most[i] = int32(top), int32(top)
 	}
 	most[3] = (most[3] + 1) % 5

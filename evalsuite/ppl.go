@@ -24,15 +24,15 @@ type PerplexityOptions struct {
 	MaskPasses int
 }
 
-// Perplexity is the suite "ppl". The stream is cut into windows that follow each other; each token
-// but the stream's first is predicted once, from what comes before it in its window and the one
-// token before the window.
+// Perplexity is the suite "ppl". The stream is cut into windows that follow each other. A decoder
+// predicts each token but the stream's first once, from what comes before it in its window and the
+// one token before the window; for the other architectures see the package.
 //
 // Its scores are "perplexity" (per token), "loss" (nats a token), "word_perplexity",
 // "byte_perplexity" and "bits_per_byte": the same log-probability, spread over the tokens, over the
 // words (runs of other than white space) and over the bytes of the text that these tokens stand
 // for. Document boundaries are predicted like any token and are neither words nor bytes. The latter
-// three compare models with different tokenizers.
+// three compare models with different tokenizers; decoders alone have them.
 type Perplexity struct {
 	stream  Stream
 	options PerplexityOptions
