@@ -58,9 +58,19 @@ func TestPseudoLogLikelihood(t *testing.T) {
 				sum.add(m.masked(s.tokens, i, masks...))
 			}
 			want = append(want, sum)
+			// The same tokens as a passage: all masked at once, other work in the same batches.
+			var together score
+			passage, masks := e.passage(tokens, 1), []int{}
+			for i := passage.from; i < len(passage.tokens); i++ {
+				masks = append(masks, i)
+			}
+			for _, i := range masks {
+				together.add(m.masked(passage.tokens, i, masks...))
+			}
+			sequences, want = append(sequences, passage), append(want, together)
 			if key := fmt.Sprint(s.tokens); sum.tokens > 0 && !distinct[key] {
 				distinct[key] = true
-				rows += sum.tokens
+				rows += sum.tokens + 1
 			}
 		}
 		for _, budget := range []int{1, 30, 100, 1 << 20} {
@@ -72,8 +82,8 @@ func TestPseudoLogLikelihood(t *testing.T) {
 			if !slices.Equal(got, want) {
 				t.Errorf("within words %v, budget %d: scores differ from those of one token at a time", within, budget)
 			}
-			if len(m.rows) != rows || w.distinct != len(distinct) {
-				t.Errorf("budget %d: %d rows of %d sequences, want %d of %d", budget, len(m.rows), w.distinct, rows, len(distinct))
+			if len(m.rows) != rows || w.distinct != 2*len(distinct) {
+				t.Errorf("budget %d: %d rows of %d sequences, want %d of %d", budget, len(m.rows), w.distinct, rows, 2*len(distinct))
 			}
 			for _, s := range m.shapes {
 				if s[0] > 1 && s[0]*s[1] > budget {
