@@ -1,33 +1,12 @@
 package evalsuite
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"math"
 	"slices"
 	"time"
 )
-
-// sequence is a list of tokens of which those from index `from` (at least 1) to the end are scored.
-type sequence struct {
-	tokens []int32
-	from   int
-	cut    bool // it was longer than the model and lost its first tokens
-}
-
-// newSequence keeps the last maxLength+1 tokens: maxLength positions read all but the last and
-// predict all but the first.
-func newSequence(tokens []int32, from, maxLength int) sequence {
-	over := len(tokens) - (maxLength + 1)
-	if over <= 0 {
-		return sequence{tokens: tokens, from: max(from, 1)}
-	}
-	return sequence{tokens: tokens[over:], from: max(from-over, 1), cut: true}
-}
-
-// inputs is the number of positions the sequence needs: its last token is predicted and never read.
-func (s sequence) inputs() int { return len(s.tokens) - 1 }
 
 // score is what the model says of a sequence.
 type score struct {
@@ -37,6 +16,12 @@ type score struct {
 }
 
 func (s score) allTop() bool { return s.top == s.tokens }
+
+func (s *score) add(o score) {
+	s.logprob += o.logprob
+	s.tokens += o.tokens
+	s.top += o.top
+}
 
 // work is the cost of scoring.
 type work struct {
@@ -48,23 +33,24 @@ type work struct {
 // scoreAll scores the sequences and returns the scores in their order.
 //
 // Sequences are ordered by length, then by their tokens, equal ones are run once, and batches are
-// cut from that order. So the batches, and with them the last bits of the scores, depend on the set
-// of sequences alone, not on the order they came in. Going from long to short, each batch is as
-// wide as its first sequence and as high as the token budget allows: its shape follows from its
-// length, few shapes occur and they recur.
-func scoreAll(ctx context.Context, m Model, sequences []sequence, o Options) ([]score, work, error) {
+// cut from the rows in that order. So the batches, and with them the last bits of the scores,
+// depend on the set of sequences alone, not on the order they came in. Going from long to short,
+// each batch is as wide as its first sequence and as high as the token budget allows: its shape
+// follows from its length, few shapes occur and they recur. Rows exist only in their batch: an
+// encoder's sentence has as many as it has tokens.
+func scoreAll(ctx context.Context, m Model, l layout, sequences []sequence, o Options) ([]score, work, error) {
 	began := time.Now()
 	order := make([]int, 0, len(sequences))
 	for i, s := range sequences {
-		if s.from < len(s.tokens) {
+		if l.rows(s) > 0 {
 			order = append(order, i)
 		}
 	}
-	slices.SortFunc(order, func(a, b int) int { return compare(sequences[a], sequences[b]) })
+	slices.SortFunc(order, func(a, b int) int { return compareSequences(l, sequences[a], sequences[b]) })
 	// distinct holds the first of each run of equal sequences, starts where its run begins.
 	var distinct, starts []int
 	for at, i := range order {
-		if at == 0 || compare(sequences[order[at-1]], sequences[i]) != 0 {
+		if at == 0 || compareSequences(l, sequences[order[at-1]], sequences[i]) != 0 {
 			distinct, starts = append(distinct, i), append(starts, at)
 		}
 	}
@@ -72,49 +58,85 @@ func scoreAll(ctx context.Context, m Model, sequences []sequence, o Options) ([]
 
 	scores := make([]score, len(sequences))
 	w := work{distinct: len(distinct)}
-	buffers := batchBuffers{}
-	for at := 0; at < len(distinct); {
+	c := cutter{layout: l, maxLength: m.MaxLength(), budget: o.batchTokens(), sequences: sequences, queue: distinct}
+	var batch Batch
+	for !c.done() {
 		if err := ctx.Err(); err != nil {
 			return nil, w, err
 		}
-		length := batchLength(sequences[distinct[at]].inputs(), m.MaxLength())
-		rows := min(max(o.batchTokens()/length, 1), len(distinct)-at)
-		buffers.resize(rows * length)
-		for row, i := range distinct[at : at+rows] {
-			buffers.fill(sequences[i], row*length, length)
+		length, decoderLength := c.cut()
+		batch.reset(m.Architecture(), len(c.rows), length, decoderLength)
+		for row, r := range c.rows {
+			l.fill(&batch, row, sequences[r.sequence], r.part)
 		}
-		if err := m.Eval(rows, length, buffers.tokens, buffers.labels, buffers.logprob, buffers.top); err != nil {
+		if err := m.Eval(&batch); err != nil {
 			return nil, w, err
 		}
-		for row, i := range distinct[at : at+rows] {
-			s, err := buffers.read(sequences[i], row*length)
-			if err != nil {
+		for row, r := range c.rows {
+			if err := batch.addScore(row, &scores[r.sequence]); err != nil {
 				return nil, w, err
 			}
-			for _, same := range order[starts[at+row]:starts[at+row+1]] {
-				scores[same] = s
-			}
 		}
-		at += rows
-		w.positions += rows * length
+		w.positions += len(c.rows) * (length + decoderLength)
 		if o.Progress != nil {
-			o.Progress(at, len(distinct))
+			o.Progress(c.at, len(distinct))
+		}
+	}
+	for at, i := range distinct {
+		for _, same := range order[starts[at]:starts[at+1]] {
+			scores[same] = scores[i]
 		}
 	}
 	w.seconds = time.Since(began).Seconds()
 	return scores, w, nil
 }
 
-// compare orders sequences from long to short, then by their tokens, then by what is scored; 0
-// means that they are the same work.
-func compare(a, b sequence) int {
-	if c := cmp.Compare(len(b.tokens), len(a.tokens)); c != 0 {
-		return c
+// cutter cuts the rows of a queue of sequences into batches.
+type cutter struct {
+	layout    layout
+	maxLength int
+	budget    int
+	sequences []sequence
+	queue     []int // indices of sequences, from long to short
+
+	at, part int      // the next row: sequence queue[at], and which row of it
+	rows     []rowRef // the batch
+}
+
+// rowRef is a row of a sequence.
+type rowRef struct{ sequence, part int }
+
+func (c *cutter) done() bool { return c.at == len(c.queue) }
+
+// cut takes rows until the budget is used up, at least one, and returns the batch's lengths.
+func (c *cutter) cut() (length, decoderLength int) {
+	c.rows = c.rows[:0]
+	for !c.done() {
+		s := c.sequences[c.queue[c.at]]
+		source, target := c.layout.size(s)
+		if len(c.rows) == 0 {
+			length = batchLength(source, c.maxLength)
+		}
+		wanted := max(decoderLength, batchLength(target, c.maxLength))
+		room := c.budget/(length+wanted) - len(c.rows)
+		if len(c.rows) == 0 {
+			room = max(room, 1)
+		}
+		if room <= 0 {
+			break
+		}
+		decoderLength = wanted
+		rows := c.layout.rows(s)
+		for ; c.part < rows && room > 0; room-- {
+			c.rows = append(c.rows, rowRef{c.queue[c.at], c.part})
+			c.part++
+		}
+		if c.part < rows {
+			break
+		}
+		c.at, c.part = c.at+1, 0
 	}
-	if c := slices.Compare(a.tokens, b.tokens); c != 0 {
-		return c
-	}
-	return cmp.Compare(a.from, b.from)
+	return length, decoderLength
 }
 
 // batchLength rounds the longest sequence of a batch up, so that fewer shapes occur; by at most an
@@ -127,46 +149,33 @@ func batchLength(inputs, maxLength int) int {
 	return min((inputs+multiple-1)/multiple*multiple, maxLength)
 }
 
-// batchBuffers are the four arrays [B,S] of one batch, used again for the next.
-type batchBuffers struct {
-	tokens, labels, top []int64
-	logprob             []float32
-}
-
-func (b *batchBuffers) resize(n int) {
-	b.tokens, b.labels, b.top = resized(b.tokens, n), resized(b.labels, n), resized(b.top, n)
-	b.logprob = resized(b.logprob, n)
-}
-
 func resized[T any](s []T, n int) []T { return slices.Grow(s[:0], n)[:n] }
 
-// fill writes a sequence into the row that begins at index at.
-func (b *batchBuffers) fill(s sequence, at, length int) {
-	for t := range length {
-		b.tokens[at+t], b.labels[at+t] = 0, Unscored // padding: causal attention never looks at it
-		if t < s.inputs() {
-			b.tokens[at+t] = int64(s.tokens[t])
-			if t+1 >= s.from {
-				b.labels[at+t] = int64(s.tokens[t+1])
-			}
-		}
+func filled(s []int64, n int, with int64) []int64 {
+	s = resized(s, n)
+	for i := range s {
+		s[i] = with
 	}
+	return s
 }
 
-// read sums up the row that begins at index at.
-func (b *batchBuffers) read(s sequence, at int) (score, error) {
-	var r score
-	for i := at + s.from - 1; i < at+s.inputs(); i++ {
-		p := float64(b.logprob[i])
-		if math.IsNaN(p) || math.IsInf(p, 0) {
-			return r, fmt.Errorf("the model gives token %d the log-probability %v: the training diverged, "+
-				"and parameters are not finite or far too large", b.labels[i], p)
+// addScore adds what the model says of a row's labels to a score.
+func (b *Batch) addScore(row int, s *score) error {
+	at := row * b.LabelLength()
+	for i, label := range b.labels(row) {
+		if label == Unscored {
+			continue
 		}
-		r.logprob += p
-		r.tokens++
-		if b.top[i] == b.labels[i] {
-			r.top++
+		p := float64(b.LogProb[at+i])
+		if math.IsNaN(p) || math.IsInf(p, 0) {
+			return fmt.Errorf("the model gives token %d the log-probability %v: the training diverged, "+
+				"and parameters are not finite or far too large", label, p)
+		}
+		s.logprob += p
+		s.tokens++
+		if b.Top[at+i] == label {
+			s.top++
 		}
 	}
-	return r, nil
+	return nil
 }

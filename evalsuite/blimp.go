@@ -200,7 +200,7 @@ func (b *BLiMP) plan(p planner) (*plan, error) {
 	sequences := planPairs(pairs, p)
 	return &plan{sequences, func(r *Result, scores []score, emit func(Prediction)) {
 		finishPairs(r, pairs, sequences, scores, emit)
-		r.set("sentence score", "sum of log-probabilities after the start token")
+		r.set("sentence score", cmp.Or(p.layout.method().pairs, "sum of log-probabilities after the start token"))
 		r.set("paradigms", strconv.Itoa(b.paradigms))
 		if b.missing > 0 {
 			r.note("%d of BLiMP's %d paradigms are missing", b.missing, len(blimpRank))

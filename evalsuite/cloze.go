@@ -32,9 +32,9 @@ func (p passage) lastWord() string { return strings.TrimLeftFunc(p.target, unico
 func planPassages(passages []passage, p planner) []sequence {
 	sequences := make([]sequence, 0, len(passages))
 	for _, x := range passages {
-		tokens := append([]int32{p.start}, p.tokenizer.Encode(x.context)...)
-		from := len(tokens)
-		sequences = append(sequences, newSequence(append(tokens, p.tokenizer.Encode(x.target)...), from, p.maxLength))
+		context := p.sentence(x.context)
+		tokens := append(context, p.tokenizer.Encode(x.target)...)
+		sequences = append(sequences, p.layout.passage(tokens, len(context)))
 	}
 	return sequences
 }
@@ -62,6 +62,17 @@ func finishPassages(r *Result, prefix, paradigm string, sequences []sequence, sc
 	r.Scores = append(r.Scores,
 		Score{Name: prefix + "accuracy", Value: share(correct, n), Unit: "share", Count: int64(n)},
 		Score{Name: prefix + "perplexity", Value: perplexity(nats / float64(max(n, 1))), Count: int64(n), Lower: true})
+}
+
+// passageMethod says in a result how its passages were scored, where it is not the way of decoders.
+func (p planner) passageMethod(r *Result) {
+	how := p.layout.method()
+	if how.passages != "" {
+		r.set("passage score", how.passages)
+	}
+	if how.passagesNote != "" {
+		r.note("%s", how.passagesNote)
+	}
 }
 
 // plainQuotes are the replacements of LAMBADAOptions.PlainQuotes.

@@ -12,6 +12,14 @@ import (
 	"testing"
 )
 
+// specialID numbers the special tokens of both fake tokenizers.
+func specialID(token string) (int32, bool) {
+	id, ok := map[string]int32{"<|endoftext|>": 0, "<|mask|>": maskID}[token]
+	return id, ok
+}
+
+const maskID = 1000
+
 // byteTokenizer has one token a byte and the start token 0.
 type byteTokenizer struct{}
 
@@ -31,7 +39,7 @@ func (byteTokenizer) Decode(ids []int32) string {
 	return string(text)
 }
 
-func (byteTokenizer) ID(token string) (int32, bool) { return 0, token == "<|endoftext|>" }
+func (byteTokenizer) ID(token string) (int32, bool) { return specialID(token) }
 
 // wordTokenizer numbers words in the order of their first occurrence; a word's token includes the
 // white space before it, as in byte-level BPE.
@@ -70,7 +78,7 @@ func (w *wordTokenizer) Decode(ids []int32) string {
 	return b.String()
 }
 
-func (w *wordTokenizer) ID(token string) (int32, bool) { return 0, token == "<|endoftext|>" }
+func (w *wordTokenizer) ID(token string) (int32, bool) { return specialID(token) }
 
 // fakeModel is a bigram model: prob gives p(next | previous), best the most likely next token. It
 // checks what it is called with and remembers the shapes.
@@ -86,10 +94,14 @@ type fakeModel struct {
 
 func (m *fakeModel) MaxLength() int { return m.maxLength }
 
-func (m *fakeModel) Eval(batch, length int, tokens, labels []int64, logprob []float32, top []int64) error {
+func (m *fakeModel) Architecture() Architecture { return Decoder }
+
+func (m *fakeModel) Eval(b *Batch) error {
+	batch, length := b.Rows, b.Length
+	tokens, labels, logprob, top := b.Tokens, b.Labels, b.LogProb, b.Top
 	n := batch * length
-	if len(tokens) != n || len(labels) != n || len(logprob) != n || len(top) != n {
-		m.t.Errorf("batch %d × %d: slices of %d, %d, %d, %d elements", batch, length, len(tokens), len(labels), len(logprob), len(top))
+	if len(tokens) != n || len(labels) != n || len(logprob) != n || len(top) != n || b.Lengths != nil || b.DecoderTokens != nil || b.DecoderLength != 0 {
+		m.t.Errorf("batch %d × %d: slices of %d, %d, %d, %d elements, or arrays of other architectures", batch, length, len(tokens), len(labels), len(logprob), len(top))
 	}
 	if length > m.maxLength {
 		m.t.Errorf("length %d: the model has %d positions", length, m.maxLength)

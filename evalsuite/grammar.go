@@ -49,6 +49,10 @@ func (g *Grammar) plan(p planner) (*plan, error) {
 	return &plan{sequences, func(r *Result, scores []score, emit func(Prediction)) {
 		finishPairs(r, pairs, sequences[:split], scores[:split], emit)
 		finishPassages(r, "cloze_", "cloze", sequences[split:], scores[split:], emit)
+		if how := p.layout.method(); how.pairs != "" {
+			r.set("sentence score", how.pairs)
+		}
+		p.passageMethod(r)
 		if p.limit > 0 {
 			r.note("the first %d pairs of each paradigm and the first %d passages", p.limit, p.limit)
 		}

@@ -81,6 +81,7 @@ func (l *LAMBADA) plan(p planner) (*plan, error) {
 	sequences := planPassages(passages, p)
 	return &plan{sequences, func(r *Result, scores []score, emit func(Prediction)) {
 		finishPassages(r, "", "", sequences, scores, emit)
+		p.passageMethod(r)
 		r.set("form", l.form)
 		r.set("quotes", "as they are")
 		if l.options.PlainQuotes {

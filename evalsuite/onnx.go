@@ -8,46 +8,71 @@ import (
 	"march/runtime"
 )
 
-// ONNXModel is a decoder's eval.onnx with its parameters. It may be used by one goroutine at a
-// time.
+// ONNXModel is an eval.onnx with its parameters. It may be used by one goroutine at a time.
 type ONNXModel struct {
 	rt        *runtime.Runtime
 	session   *runtime.Session
 	params    map[string]*runtime.Tensor
+	arch      Architecture
 	maxLength int
 
-	buffer   *runtime.Buffer // tokens, labels, top, logprob, one after the other, capacity elements each
+	buffer   *runtime.Buffer // the architecture's arrays, one after the other, capacity elements each
 	capacity int
-	shapes   map[[2]int]*shape
+	shapes   map[shapeKey]*shape
 	clock    int // counts calls of Eval
 }
 
-// shape is the binding for one batch × length.
+// shapeKey is a batch's Rows, Length and DecoderLength.
+type shapeKey [3]int
+
+// shape is the binding for batches of one shape; arrays that the architecture lacks are nil.
 type shape struct {
-	tokens, labels, logprob, top *runtime.Tensor
-	binding                      *runtime.Binding
-	used                         int // clock of the last use
+	tokens, lengths, decoder, labels, top, logprob *runtime.Tensor
+	binding                                        *runtime.Binding
+	used                                           int // clock of the last use
 }
 
 const (
-	maxShapes     = 64      // bindings kept; the one used longest ago makes room
-	capacityUnit  = 512     // so that all four arrays begin at a multiple of 4,096 bytes
-	positionBytes = 3*8 + 4 // tokens, labels, top: int64; logprob: float32
+	maxShapes    = 64  // bindings kept; the one used longest ago makes room
+	capacityUnit = 512 // so that all arrays begin at a multiple of 4,096 bytes
 )
 
 // The names in eval.onnx.
 const (
 	tokenInput    = "tokens"
+	lengthInput   = "lengths"
+	decoderInput  = "decoder_tokens"
 	labelInput    = "labels"
 	logprobOutput = "logprob"
 	topOutput     = "top"
 )
 
+// arrays are the inputs and outputs of each architecture that are no parameters; outputs come
+// last, and of those the one of the smallest element.
+var arrays = map[Architecture][]string{
+	Decoder:        {tokenInput, labelInput, topOutput, logprobOutput},
+	Encoder:        {tokenInput, lengthInput, labelInput, topOutput, logprobOutput},
+	EncoderDecoder: {tokenInput, lengthInput, decoderInput, labelInput, topOutput, logprobOutput},
+}
+
+func isOutput(array string) bool { return array == topOutput || array == logprobOutput }
+
+func elementOf(array string) runtime.ElementType {
+	if array == logprobOutput {
+		return runtime.Float32
+	}
+	return runtime.Int64
+}
+
 // NewONNXModel loads eval.onnx and binds the parameters, by name, to its inputs; they are read
-// where they lie, so a model that is being trained is scored as it is at the time. Besides
-// parameters the file has the inputs tokens and labels int64 [B,S] and the outputs logprob float32
-// [B,S] and top int64 [B,S], B and S dynamic. maxLength is the number of positions that the model
-// was made for. [ONNXModel.Close] gives everything but the parameters back.
+// where they lie, so a model that is being trained is scored as it is at the time. maxLength is the
+// number of positions that the model was made for. [ONNXModel.Close] gives everything but the
+// parameters back.
+//
+// Besides parameters the file has the inputs tokens and labels int64 [B,S]; an encoder also lengths
+// int64 [B]; an encoder-decoder lengths, decoder_tokens and labels int64 [B,T]. The outputs logprob
+// float32 and top int64 have the labels' shape. B, S and T are dynamic. The inputs tell the
+// architecture.
 func NewONNXModel(rt *runtime.Runtime, evalOnnx string, params map[string]*runtime.Tensor, maxLength int) (*ONNXModel, error) {
 	if maxLength < 1 {
 		return nil, fmt.Errorf("%s: a model of %d positions: want at least 1", evalOnnx, maxLength)
@@ -56,23 +81,25 @@ func NewONNXModel(rt *runtime.Runtime, evalOnnx string, params map[string]*runti
 	if err != nil {
 		return nil, err
 	}
-	m := &ONNXModel{rt: rt, session: session, params: params, maxLength: maxLength, shapes: map[[2]int]*shape{}}
+	m := &ONNXModel{rt: rt, session: session, params: params, maxLength: maxLength, shapes: map[shapeKey]*shape{}}
 	if err := m.check(); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", evalOnnx, err), m.Close())
 	}
 	return m, nil
 }
 
-// check finds what does not fit before the first batch does: names here, element types and shapes
-// by a binding of one position.
+// check finds the architecture, and what does not fit before the first batch does: names here,
+// element types and shapes by a binding of one position.
 func (m *ONNXModel) check() error {
-	var inputs []string
+	inputs, outputs := names(m.session.Inputs()), names(m.session.Outputs())
+	m.arch = Decoder
+	if slices.Contains(inputs, decoderInput) {
+		m.arch = EncoderDecoder
+	} else if slices.Contains(inputs, lengthInput) {
+		m.arch = Encoder
+	}
 	for _, info := range m.session.Inputs() {
-		inputs = append(inputs, info.Name)
-		if info.Name == "lengths" || info.Name == "decoder_tokens" {
-			return fmt.Errorf("has the input %s, which encoders and encoder-decoders have: only decoders can be scored", info.Name)
-		}
-		if _, ok := m.params[info.Name]; !ok && info.Name != tokenInput && info.Name != labelInput {
+		if _, ok := m.params[info.Name]; !ok && !slices.Contains(arrays[m.arch], info.Name) {
 			return fmt.Errorf("no parameter is named %s, as its input %s asks for", info.Name, info)
 		}
 	}
@@ -81,45 +108,78 @@ func (m *ONNXModel) check() error {
 			return fmt.Errorf("has no input for the parameter %s: is it of another model?", name)
 		}
 	}
-	_, err := m.shape(1, 1)
+	for _, name := range arrays[m.arch] {
+		if isOutput(name) && !slices.Contains(outputs, name) {
+			return fmt.Errorf("has no output %s, which the eval.onnx of every %s has", name, m.arch)
+		}
+		if !isOutput(name) && !slices.Contains(inputs, name) {
+			return fmt.Errorf("has no input %s, which the eval.onnx of every %s has", name, m.arch)
+		}
+	}
+	key := shapeKey{1, 1, 0}
+	if m.arch == EncoderDecoder {
+		key[2] = 1
+	}
+	_, err := m.shape(key)
 	return err
 }
+
+func names(infos []runtime.Info) (names []string) {
+	for _, info := range infos {
+		names = append(names, info.Name)
+	}
+	return names
+}
+
+// Architecture is what the file's inputs say.
+func (m *ONNXModel) Architecture() Architecture { return m.arch }
 
 // MaxLength is the number of positions that the model was made for.
 func (m *ONNXModel) MaxLength() int { return m.maxLength }
 
-// Eval scores one batch; see [Model]. A shape that occurred before costs two copies in, the run and
+// Eval scores one batch; see [Model]. A shape that occurred before costs the copies in, the run and
 // two copies out.
-func (m *ONNXModel) Eval(batch, length int, tokens, labels []int64, logprob []float32, top []int64) error {
-	s, err := m.shape(batch, length)
+func (m *ONNXModel) Eval(b *Batch) error {
+	s, err := m.shape(shapeKey{b.Rows, b.Length, b.DecoderLength})
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(runtime.Upload(s.tokens, tokens), runtime.Upload(s.labels, labels)); err != nil {
+	if err := errors.Join(upload(s.tokens, b.Tokens), upload(s.lengths, b.Lengths),
+		upload(s.decoder, b.DecoderTokens), upload(s.labels, b.Labels)); err != nil {
 		return err
 	}
 	if err := s.binding.Run(); err != nil {
-		return fmt.Errorf("%d sequences of %d tokens: %w", batch, length, err)
+		if b.DecoderLength > 0 {
+			return fmt.Errorf("%d sequences of %d and %d tokens: %w", b.Rows, b.Length, b.DecoderLength, err)
+		}
+		return fmt.Errorf("%d sequences of %d tokens: %w", b.Rows, b.Length, err)
 	}
-	return errors.Join(runtime.Download(s.logprob, logprob), runtime.Download(s.top, top))
+	return errors.Join(runtime.Download(s.logprob, b.LogProb), runtime.Download(s.top, b.Top))
 }
 
-// shape returns the binding for batch × length, a kept one where there is one.
-func (m *ONNXModel) shape(batch, length int) (*shape, error) {
+// upload fills an array that the architecture has.
+func upload(t *runtime.Tensor, from []int64) error {
+	if t == nil {
+		return nil
+	}
+	return runtime.Upload(t, from)
+}
+
+// shape returns the binding for batches of one shape, a kept one where there is one.
+func (m *ONNXModel) shape(key shapeKey) (*shape, error) {
 	if m.session == nil {
 		return nil, errors.New("the model is closed")
 	}
 	m.clock++
-	key := [2]int{batch, length}
 	if s := m.shapes[key]; s != nil {
 		s.used = m.clock
 		return s, nil
 	}
-	if err := m.reserve(batch * length); err != nil {
+	if err := m.reserve(key[0] * max(key[1], key[2])); err != nil {
 		return nil, err
 	}
 	if len(m.shapes) >= maxShapes {
-		var oldest [2]int
+		var oldest shapeKey
 		for k, s := range m.shapes {
 			if old := m.shapes[oldest]; old == nil || s.used < old.used {
 				oldest = k
@@ -130,24 +190,36 @@ func (m *ONNXModel) shape(batch, length int) (*shape, error) {
 		}
 	}
 	s := &shape{used: m.clock}
-	dims := []int64{int64(batch), int64(length)}
-	offset := 0
-	for _, array := range []struct {
-		tensor  **runtime.Tensor
-		element runtime.ElementType
-	}{{&s.tokens, runtime.Int64}, {&s.labels, runtime.Int64}, {&s.top, runtime.Int64}, {&s.logprob, runtime.Float32}} {
-		var err error
-		if *array.tensor, err = m.buffer.Tensor(offset, array.element, dims...); err != nil {
-			return nil, errors.Join(err, s.close())
-		}
-		offset += m.capacity * array.element.Size()
-	}
-	inputs := map[string]*runtime.Tensor{tokenInput: s.tokens, labelInput: s.labels}
+	inputs, outputs := map[string]*runtime.Tensor{}, map[string]*runtime.Tensor{}
 	for name, t := range m.params {
 		inputs[name] = t
 	}
+	rows, length, labels := int64(key[0]), int64(key[1]), int64(key[1])
+	if m.arch == EncoderDecoder {
+		labels = int64(key[2])
+	}
+	offset := 0
+	for _, name := range arrays[m.arch] {
+		place, dims := s.array(name), []int64{rows, labels}
+		switch name {
+		case tokenInput:
+			dims = []int64{rows, length}
+		case lengthInput:
+			dims = []int64{rows}
+		}
+		t, err := m.buffer.Tensor(offset, elementOf(name), dims...)
+		if err != nil {
+			return nil, errors.Join(err, s.close())
+		}
+		*place = t
+		if isOutput(name) {
+			outputs[name] = t
+		} else {
+			inputs[name] = t
+		}
+		offset += m.capacity * elementOf(name).Size()
+	}
 	var err error
-	outputs := map[string]*runtime.Tensor{logprobOutput: s.logprob, topOutput: s.top}
 	if s.binding, err = m.session.Bind(inputs, outputs); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
@@ -155,8 +227,16 @@ func (m *ONNXModel) shape(batch, length int) (*shape, error) {
 	return s, nil
 }
 
-// reserve makes room for n positions. More room than there was means new memory and new bindings,
-// so it grows by doubling.
+// array is the place of an array by its name in the file.
+func (s *shape) array(name string) **runtime.Tensor {
+	return map[string]**runtime.Tensor{
+		tokenInput: &s.tokens, lengthInput: &s.lengths, decoderInput: &s.decoder,
+		labelInput: &s.labels, topOutput: &s.top, logprobOutput: &s.logprob,
+	}[name]
+}
+
+// reserve makes room for n positions in each array. More room than there was means new memory and
+// new bindings, so it grows by doubling.
 func (m *ONNXModel) reserve(n int) error {
 	if n <= m.capacity {
 		return nil
@@ -165,7 +245,11 @@ func (m *ONNXModel) reserve(n int) error {
 	if err := m.release(); err != nil {
 		return err
 	}
-	buffer, err := m.rt.Alloc(n * positionBytes)
+	bytes := 0
+	for _, name := range arrays[m.arch] {
+		bytes += n * elementOf(name).Size()
+	}
+	buffer, err := m.rt.Alloc(bytes)
 	if err != nil {
 		return err
 	}
@@ -186,7 +270,7 @@ func (m *ONNXModel) release() error {
 	return errors.Join(errs...)
 }
 
-func (m *ONNXModel) drop(key [2]int) error {
+func (m *ONNXModel) drop(key shapeKey) error {
 	s := m.shapes[key]
 	delete(m.shapes, key)
 	return s.close()
@@ -197,7 +281,7 @@ func (s *shape) close() error {
 	if s.binding != nil {
 		errs = append(errs, s.binding.Close())
 	}
-	for _, t := range []*runtime.Tensor{s.tokens, s.labels, s.top, s.logprob} {
+	for _, t := range []*runtime.Tensor{s.tokens, s.lengths, s.decoder, s.labels, s.top, s.logprob} {
 		if t != nil {
 			errs = append(errs, t.Close())
 		}

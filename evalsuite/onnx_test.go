@@ -138,11 +138,11 @@ func TestONNXModel(t *testing.T) {
 					tokens[i] = int32(reference.best(int64(previous)))
 				}
 			}
-			sequences = append(sequences, newSequence(tokens, 1+rng.IntN(length-1), m.MaxLength()))
+			sequences = append(sequences, decoders{m.maxLength}.passage(tokens, 1+rng.IntN(length-1)))
 		}
 	}
 	for _, budget := range []int{1, 100, 1500} { // each larger than the memory that the one before needed
-		scores, w, err := scoreAll(context.Background(), m, sequences, Options{BatchTokens: budget})
+		scores, w, err := scoreAll(context.Background(), m, decoders{m.maxLength}, sequences, Options{BatchTokens: budget})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -161,45 +161,47 @@ func TestONNXModel(t *testing.T) {
 	}
 
 	// Shapes that recur cost no memory and no binding.
-	capacity, kept := m.capacity, m.shapes[[2]int{1, 1}]
-	tokens, labels, logprob, top := make([]int64, 6), make([]int64, 6), make([]float32, 6), make([]int64, 6)
-	if err := m.Eval(2, 3, tokens, labels, logprob, top); err != nil {
+	capacity, kept := m.capacity, m.shapes[shapeKey{1, 1}]
+	batch := &Batch{}
+	batch.reset(Decoder, 2, 3, 0)
+	clear(batch.Labels)
+	if err := m.Eval(batch); err != nil {
 		t.Fatal(err)
 	}
-	first := m.shapes[[2]int{2, 3}]
+	first := m.shapes[shapeKey{2, 3}]
 	if allocated := testing.AllocsPerRun(20, func() {
-		if err := m.Eval(2, 3, tokens, labels, logprob, top); err != nil {
+		if err := m.Eval(batch); err != nil {
 			t.Fatal(err)
 		}
 	}); allocated > 10 {
 		t.Errorf("%v allocations for a shape that recurs", allocated)
 	}
-	if m.shapes[[2]int{2, 3}] != first || m.capacity != capacity || kept != m.shapes[[2]int{1, 1}] {
+	if m.shapes[shapeKey{2, 3}] != first || m.capacity != capacity || kept != m.shapes[shapeKey{1, 1}] {
 		t.Error("a shape that recurs was bound anew")
 	}
 
 	// Parameters are read where they lie.
-	before := logprob[0]
+	before := batch.LogProb[0]
 	clear(logits)
 	if err := runtime.Upload(table, logits); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Eval(2, 3, tokens, labels, logprob, top); err != nil {
+	if err := m.Eval(batch); err != nil {
 		t.Fatal(err)
 	}
-	if want := -math.Log(tableVocab); logprob[0] == before || math.Abs(float64(logprob[0])-want) > 1e-5 {
-		t.Errorf("log-probability %v after the parameters became zero, want %v", logprob[0], want)
+	if want := -math.Log(tableVocab); batch.LogProb[0] == before || math.Abs(float64(batch.LogProb[0])-want) > 1e-5 {
+		t.Errorf("log-probability %v after the parameters became zero, want %v", batch.LogProb[0], want)
 	}
 
-	tokens[0] = tableVocab + 3
-	wantError(t, m.Eval(2, 3, tokens, labels, logprob, top), "2 sequences of 3 tokens")
+	batch.Tokens[0] = tableVocab + 3
+	wantError(t, m.Eval(batch), "2 sequences of 3 tokens")
 	if err := m.Close(); err != nil {
 		t.Error(err)
 	}
 	if err := m.Close(); err != nil {
 		t.Error(err)
 	}
-	wantError(t, m.Eval(2, 3, tokens, labels, logprob, top), "closed")
+	wantError(t, m.Eval(batch), "closed")
 	if err := table.Close(); err != nil {
 		t.Errorf("the parameter is still bound: %v", err)
 	}
@@ -225,7 +227,6 @@ func TestONNXModelErrors(t *testing.T) {
 		{path, map[string]*runtime.Tensor{"table": tensor(tableVocab), "bias": tensor(2)}, 8, []string{"bias", "another model"}},
 		{path, map[string]*runtime.Tensor{"table": tensor(3)}, 8, []string{"table", "3"}},
 		{path, map[string]*runtime.Tensor{"table": tensor(tableVocab)}, 0, []string{"0 positions"}},
-		{tableModel(t, value("lengths", runtime.Int64, "B")), map[string]*runtime.Tensor{"table": tensor(tableVocab)}, 8, []string{"lengths", "only decoders"}},
 		{strings.Replace(path, "eval", "gone", 1), nil, 8, []string{"gone.onnx"}},
 	} {
 		m, err := NewONNXModel(rt, test.path, test.params, test.length)

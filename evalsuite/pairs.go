@@ -33,7 +33,8 @@ func limitPairs(pairs []pair, p planner) []pair {
 func planPairs(pairs []pair, p planner) []sequence {
 	sequences := make([]sequence, 0, 2*len(pairs))
 	for _, x := range pairs {
-		sequences = append(sequences, p.sentence(x.good), p.sentence(x.bad))
+		good, bad := p.layout.pair(p.sentence(x.good), p.sentence(x.bad))
+		sequences = append(sequences, good, bad)
 	}
 	return sequences
 }

@@ -17,18 +17,22 @@ type Stream interface {
 // PerplexityOptions say how much of a stream is scored and with how much context.
 type PerplexityOptions struct {
 	Window int   // positions of a window; 0, or more than the model has: as many as the model has
-	Tokens int64 // predict at most so many tokens, from the beginning; 0: all
+	Tokens int64 // predict (encoder-decoders: read) at most so many tokens, from the beginning; 0: all
+
+	// MaskPasses, of encoders: run so many of the 7 passes that together mask each token once; 0: all
+	// of them. One pass is a fixed seventh of the tokens at a decoder's cost.
+	MaskPasses int
 }
 
-// Perplexity is the suite "ppl". The stream is cut into windows that follow each other; each token
-// but the stream's first is predicted once, from what comes before it in its window and the one
-// token before the window.
+// Perplexity is the suite "ppl". The stream is cut into windows that follow each other. A decoder
+// predicts each token but the stream's first once, from what comes before it in its window and the
+// one token before the window; for the other architectures see the package.
 //
 // Its scores are "perplexity" (per token), "loss" (nats a token), "word_perplexity",
 // "byte_perplexity" and "bits_per_byte": the same log-probability, spread over the tokens, over the
 // words (runs of other than white space) and over the bytes of the text that these tokens stand
 // for. Document boundaries are predicted like any token and are neither words nor bytes. The latter
-// three compare models with different tokenizers.
+// three compare models with different tokenizers; decoders alone have them.
 type Perplexity struct {
 	stream  Stream
 	options PerplexityOptions
@@ -43,6 +47,8 @@ func NewPerplexity(s Stream, o PerplexityOptions) (*Perplexity, error) {
 		return nil, fmt.Errorf("ppl: window of %d positions: want at least 1, or 0 for the model's own", o.Window)
 	case o.Tokens < 0:
 		return nil, fmt.Errorf("ppl: %d tokens: want at least 1, or 0 for all", o.Tokens)
+	case o.MaskPasses < 0 || o.MaskPasses > maskPasses:
+		return nil, fmt.Errorf("ppl: %d passes of masks: want 1 to %d, or 0 for all", o.MaskPasses, maskPasses)
 	}
 	return &Perplexity{s, o}, nil
 }
@@ -55,31 +61,31 @@ func (x *Perplexity) plan(p planner) (*plan, error) {
 	if x.options.Window > 0 {
 		window = min(window, x.options.Window)
 	}
-	predicted := x.stream.Len() - 1
-	if x.options.Tokens > 0 {
-		predicted = min(predicted, x.options.Tokens)
+	tokens, err := x.read(p.layout.lead())
+	if err != nil {
+		return nil, err
 	}
-	if predicted > math.MaxInt32 {
-		return nil, errors.New("the stream has more than 2^31 tokens: limit how many are predicted")
+	w := p.layout.windows(tokens, window, x.options.MaskPasses)
+	if len(w.sequences) == 0 {
+		return nil, errors.New("no token of the stream can be scored")
 	}
-	tokens := make([]int32, predicted+1)
-	x.stream.Read(0, tokens)
-	var sequences []sequence
-	for at := 0; at < int(predicted); at += window {
-		sequences = append(sequences, sequence{tokens: tokens[at : min(at+window, int(predicted))+1], from: 1})
-	}
-	words, bytes := textSize(tokens[1:], p)
-	return &plan{sequences, func(r *Result, scores []score, emit func(Prediction)) {
-		nats := 0.0
-		for i, s := range scores {
+	words, bytes := textSize(w.text, p)
+	return &plan{w.sequences, func(r *Result, scores []score, emit func(Prediction)) {
+		all := score{}
+		for at := 0; at < len(scores); {
+			item, id := score{}, w.window[at]
+			for ; at < len(scores) && w.window[at] == id; at++ {
+				item.add(scores[at])
+			}
 			emit(Prediction{
-				Suite: r.Suite, ID: strconv.Itoa(i), Scores: []float64{s.logprob}, Tokens: []int{s.tokens}, Correct: s.allTop(),
+				Suite: r.Suite, ID: strconv.Itoa(id), Scores: []float64{item.logprob}, Tokens: []int{item.tokens}, Correct: item.allTop(),
 			})
-			nats -= s.logprob
+			r.Items++
+			all.add(item)
 		}
-		r.Items = int64(len(sequences))
 		r.Limit = 0
-		loss := nats / float64(predicted)
+		nats := 0 - all.logprob
+		loss := nats / float64(all.tokens)
 		r.Scores = []Score{
 			{Name: "perplexity", Value: perplexity(loss), Lower: true},
 			{Name: "loss", Value: loss, Unit: "nats/token", Lower: true},
@@ -93,12 +99,33 @@ func (x *Perplexity) plan(p planner) (*plan, error) {
 				Score{Name: "bits_per_byte", Value: nats / math.Ln2 / float64(bytes), Unit: "bits/byte", Lower: true})
 		}
 		r.set("window", strconv.Itoa(window))
-		r.set("words", strconv.FormatInt(words, 10))
-		r.set("bytes", strconv.FormatInt(bytes, 10))
-		if predicted < x.stream.Len()-1 {
-			r.note("the first %d of the stream's %d tokens", predicted, x.stream.Len())
+		if w.text != nil {
+			r.set("words", strconv.FormatInt(words, 10))
+			r.set("bytes", strconv.FormatInt(bytes, 10))
+		}
+		if w.method != "" {
+			r.set("scored", w.method)
+		}
+		r.Notes = append(r.Notes, w.notes...)
+		lead := int64(p.layout.lead())
+		if n := int64(len(tokens)) - lead; n < x.stream.Len()-lead {
+			r.note("the first %d of the stream's %d tokens", n, x.stream.Len())
 		}
 	}}, nil
+}
+
+// read reads what the options ask for of the stream, and lead tokens that are never scored.
+func (x *Perplexity) read(lead int) ([]int32, error) {
+	n := x.stream.Len()
+	if x.options.Tokens > 0 {
+		n = min(n, x.options.Tokens+int64(lead))
+	}
+	if n > math.MaxInt32 {
+		return nil, errors.New("the stream has more than 2^31 tokens: limit how many are predicted")
+	}
+	tokens := make([]int32, n)
+	x.stream.Read(0, tokens)
+	return tokens, nil
 }
 
 // textSize counts the words and bytes of the text that tokens stand for. A document ends where a

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"march/graphgen/atomicfile"
-	"march/trainloop/tokenizer"
 )
 
 // Suite is a set of items and the rule that turns their scores into a [Result]. A suite holds no
@@ -22,14 +21,15 @@ type Suite interface {
 // planner turns texts into sequences for one tokenizer and one model.
 type planner struct {
 	tokenizer Tokenizer
+	layout    layout
 	start     int32 // the token every sentence and passage begins with
 	maxLength int   // positions of the model
 	limit     int   // items a paradigm; 0: all
 }
 
-// sentence is the sequence of a whole sentence.
-func (p planner) sentence(text string) sequence {
-	return newSequence(append([]int32{p.start}, p.tokenizer.Encode(text)...), 1, p.maxLength)
+// sentence is the tokens of a whole sentence behind the start token.
+func (p planner) sentence(text string) []int32 {
+	return append([]int32{p.start}, p.tokenizer.Encode(text)...)
 }
 
 // limited is how many of n items to take.
@@ -54,8 +54,11 @@ type Options struct {
 	// Limit is how many items to take of each paradigm, and how many passages, from the first on;
 	// 0: all. It does not touch ppl, which has a limit of its own.
 	Limit int
-	// BatchTokens is the most positions in a batch, unless one sequence alone has more; 0:
-	// DefaultBatchTokens.
+	// WithinWord, of encoders: a sentence's token is scored with the later tokens of its word masked
+	// too (Kauf and Ivanova, 2023), not alone (Salazar and others, 2020).
+	WithinWord bool
+	// BatchTokens is the most positions in a batch, unless one row alone has more; 0:
+	// DefaultBatchTokens. In encoder-decoders those of both sides count.
 	BatchTokens int
 	// Progress is called after each batch with numbers of sequences.
 	Progress func(done, total int)
@@ -87,11 +90,11 @@ func run(ctx context.Context, m Model, t Tokenizer, s Suite, o Options) (*Result
 	if o.Limit < 0 {
 		return nil, fmt.Errorf("limit %d: want a number of items a paradigm, or 0 for all", o.Limit)
 	}
-	p, err := makePlan(s, t, m.MaxLength(), o.Limit)
+	p, l, err := makePlan(s, t, m.Architecture(), m.MaxLength(), o)
 	if err != nil {
 		return nil, err
 	}
-	scores, w, err := scoreAll(ctx, m, p.sequences, o)
+	scores, w, err := scoreAll(ctx, m, l, p.sequences, o)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +117,7 @@ func run(ctx context.Context, m Model, t Tokenizer, s Suite, o Options) (*Result
 		}
 	}
 	if r.Truncated > 0 {
-		r.note("%d of %d items are longer than the model and keep their last %d tokens", r.Truncated, r.Items, m.MaxLength()+1)
+		r.note("%d of %d items are longer than the model and %s", r.Truncated, r.Items, l.method().kept)
 	}
 	r.Seconds = time.Since(began).Seconds()
 	return r, nil
@@ -129,24 +132,22 @@ func (r *Result) set(key, value string) {
 	r.Settings[key] = value
 }
 
-func makePlan(s Suite, t Tokenizer, maxLength, limit int) (*plan, error) {
-	if maxLength < 1 {
-		return nil, fmt.Errorf("the model has %d positions: want at least 1", maxLength)
+func makePlan(s Suite, t Tokenizer, a Architecture, maxLength int, o Options) (*plan, layout, error) {
+	l, start, err := newLayout(a, maxLength, t, o)
+	if err != nil {
+		return nil, nil, err
 	}
-	start, ok := t.ID(tokenizer.EndOfText)
-	if !ok {
-		return nil, fmt.Errorf("the tokenizer has no token %s, with which every sentence begins", tokenizer.EndOfText)
-	}
-	return s.plan(planner{tokenizer: t, start: start, maxLength: maxLength, limit: limit})
+	p, err := s.plan(planner{tokenizer: t, layout: l, start: start, maxLength: maxLength, limit: o.Limit})
+	return p, l, err
 }
 
-// SaveTokens writes the token lists that the suites score, in the items' order, one JSON list a
-// line: what other tools need to run the same work. maxLength is the model's number of positions;
-// longer lists are cut as [Run] cuts them. It returns the number of lists.
+// SaveTokens writes the token lists that the suites score with a decoder, in the items' order, one
+// JSON list a line: what other tools need to run the same work. maxLength is the model's number of
+// positions; longer lists are cut as [Run] cuts them. It returns the number of lists.
 func SaveTokens(path string, t Tokenizer, maxLength, limit int, suites ...Suite) (lists int, err error) {
 	plans := make([]*plan, len(suites))
 	for i, s := range suites {
-		if plans[i], err = makePlan(s, t, maxLength, limit); err != nil {
+		if plans[i], _, err = makePlan(s, t, Decoder, maxLength, Options{Limit: limit}); err != nil {
 			return 0, fmt.Errorf("suite %s: %w", s.Name(), err)
 		}
 	}

@@ -30,6 +30,7 @@ var evalCommand = command{
 		params := f.String("params", "", "safetensors `FILE` with the program's parameters")
 		data := f.String("data", "", "prepared `FOLDER` whose tokenizer and validation text are used (default: the embedded corpus)")
 		suites := addSuiteFlags(f, "ppl")
+		withinWord := f.Bool("within-word", false, "encoders: score a sentence's token with the later tokens of its word masked too, not alone")
 		tokens := f.String("save-tokens", "", "write the token lists that the suites score to a `FILE`, a JSON list a line, and score nothing")
 		asJSON := jsonFlag(f)
 		device := addDeviceFlags(f)
@@ -58,7 +59,7 @@ var evalCommand = command{
 			if err := sameTokenizer(settings, d, *data); err != nil {
 				return err
 			}
-			l := &sweep.Lab{March: marchVersion(), Data: d, DataName: name, Suites: list, Options: evalsuite.Options{Limit: suites.limit}}
+			l := &sweep.Lab{March: marchVersion(), Data: d, DataName: name, Suites: list, Options: evalsuite.Options{Limit: suites.limit, WithinWord: *withinWord}}
 			if *tokens != "" {
 				return saveTokens(e, l, *tokens, dir)
 			}
