@@ -468,3 +468,47 @@ func TestTaskErrors(t *testing.T) {
 		t.Errorf("a stream shorter than a text: %v", err)
 	}
 }
+
+// From text to batches: every objective over a prepared folder, whose own tokenizer says which
+// tokens are special.
+func TestObjectivesOfPreparedText(t *testing.T) {
+	var docs []string
+	for i := range 200 {
+		docs = append(docs, strings.Repeat("word ", i%17)+"and number "+strings.Repeat("seven ", i%5)+"ends here.")
+	}
+	dir := t.TempDir()
+	if _, err := Prepare(t.Context(), PrepareOptions{Texts: slices.Values(docs), Out: dir, VocabSize: 280, Source: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	d, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for _, name := range Objectives() {
+		x := Task{Objective: name, Batch: 4, Length: 24, Tokenizer: d.Tokenizer(), Vocab: d.Tokenizer().VocabSize()}
+		sentinels, err := x.Sentinels()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := NewShuffled(d.Train(), x, 1); (err != nil) != (sentinels > 0) {
+			t.Errorf("%s without ids to spare: %v", name, err)
+		}
+		x.Vocab += sentinels
+		b, err := NewShuffled(d.Train(), x, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		batch := b.Shapes().New()
+		for micro := range b.Windows() {
+			b.Fill(micro, batch)
+			for _, part := range [][]int64{batch.Tokens, batch.DecoderTokens, batch.Labels} {
+				for _, token := range part {
+					if token != IgnoreLabel && (token < 0 || token >= int64(x.Vocab)) {
+						t.Fatalf("%s: token %d of a vocabulary of %d", name, token, x.Vocab)
+					}
+				}
+			}
+		}
+	}
+}
