@@ -32,7 +32,7 @@ const (
 // State is where a run stands.
 type State struct {
 	Step    int64             `json:"step"`   // optimizer steps done
-	Tokens  int64             `json:"tokens"` // labels so far
+	Tokens  int64             `json:"tokens"` // of the budget so far: steps × tokens of a step
 	Seconds float64           `json:"seconds"`
 	SHA256  map[string]string `json:"sha256"` // of the checkpoint's files
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"march/runtime"
+	"march/trainloop/corpus"
 	"march/trainloop/safetensors"
 	"march/variants"
 	"march/variants/manifest"
@@ -18,6 +19,8 @@ import (
 // them once, and update them in place.
 //
 // On a CPU several micro-batches run at once, each on a thread of its own ([Replicas]).
+// What the micro-batch graph takes and gives beside parameters, the manifest says: the
+// arrays of a batch ([Engine.Feed]), a dropout seed, and further sums beside the loss.
 type Engine struct {
 	Manifest *manifest.Manifest
 
@@ -25,6 +28,8 @@ type Engine struct {
 	buffers map[string]*runtime.Buffer // by kind: parameters and moments
 	views   map[string]*runtime.Tensor // by the graphs' input names
 
+	shapes        corpus.Shapes // of the batches that the micro-batch graph takes
+	seed          uint64        // of dropout
 	replicas      []*replica
 	sessions      []*runtime.Session
 	merge, update *runtime.Binding // merge is nil with one replica
@@ -38,6 +43,7 @@ type EngineOptions struct {
 	Optimization  string // of ONNX Runtime's graph rewrites: "" (all), basic, disable
 	ProfilePrefix string // of the micro-batch graph's profile; "": none
 	NoUpdate      bool   // leave the optimizer out
+	Seed          uint64 // of dropout: see [DropoutSeed]
 }
 
 // The flat buffers: parameters, AdamW's moments, and gradient sums, which each replica
@@ -59,7 +65,7 @@ func NewEngine(rt *runtime.Runtime, dir string, o EngineOptions) (e *Engine, err
 	if err := m.Verify(dir); err != nil {
 		return nil, err
 	}
-	e = &Engine{Manifest: m, rt: rt, buffers: map[string]*runtime.Buffer{}, views: map[string]*runtime.Tensor{}}
+	e = &Engine{Manifest: m, rt: rt, seed: o.Seed, buffers: map[string]*runtime.Buffer{}, views: map[string]*runtime.Tensor{}}
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("program %s: %w", dir, err)
@@ -94,8 +100,15 @@ func (e *Engine) allocate(o EngineOptions) error {
 			return err
 		}
 	}
+	grad, err := e.graph("grad")
+	if err != nil {
+		return err
+	}
+	if e.shapes, err = shapesOf(grad); err != nil {
+		return err
+	}
 	for range max(1, o.Replicas) {
-		r, err := newReplica(e.rt, e.Manifest)
+		r, err := newReplica(e.rt, e.Manifest, grad)
 		if err != nil {
 			return err
 		}
@@ -137,11 +150,19 @@ func sliceViews(m *manifest.Manifest, b *runtime.Buffer, kind string, views map[
 	return nil
 }
 
+// graph is what the manifest says of one of the program's graphs.
+func (e *Engine) graph(name string) (*manifest.Graph, error) {
+	if g := e.Manifest.Graphs[name]; g != nil {
+		return g, nil
+	}
+	return nil, fmt.Errorf("the program has no %s.onnx", name)
+}
+
 // open loads one of the program's graphs.
 func (e *Engine) open(dir, name string, threads int, o EngineOptions) (*runtime.Session, *manifest.Graph, error) {
-	g := e.Manifest.Graphs[name]
-	if g == nil {
-		return nil, nil, fmt.Errorf("the program has no %s.onnx", name)
+	g, err := e.graph(name)
+	if err != nil {
+		return nil, nil, err
 	}
 	s, err := e.rt.Session(filepath.Join(dir, g.File), runtime.SessionOptions{Optimization: o.Optimization, ProfilePrefix: o.ProfilePrefix, Threads: threads})
 	if err == nil {
@@ -281,6 +302,9 @@ func (e *Engine) Profile() (string, error) { return e.sessions[0].EndProfiling()
 // Close gives the device memory back. The runtime, which the caller opened, stays.
 func (e *Engine) Close() error {
 	var errs []error
+	for _, r := range e.replicas {
+		r.feed.stop()
+	}
 	for _, s := range e.sessions { // and their bindings
 		errs = append(errs, s.Close())
 	}

@@ -11,6 +11,7 @@ import (
 
 	"march/graphgen"
 	"march/runtime"
+	"march/trainloop/corpus"
 	"march/trainloop/rng"
 	"march/trainloop/safetensors"
 	"march/variants"
@@ -344,7 +345,25 @@ func largestOf[T float32 | float64](v []T) float64 {
 
 func relative(got, want float64) float64 { return math.Abs(got-want) / math.Abs(want) }
 
+// one is a single micro-batch.
+type one struct {
+	shapes corpus.Shapes
+	batch  *corpus.Batch
+}
+
+func (o one) Shapes() corpus.Shapes { return o.shapes }
+
+func (o one) Fill(_ int64, b *corpus.Batch) {
+	for _, name := range corpus.Arrays() {
+		copy(b.Array(name), o.batch.Array(name))
+	}
+}
+
 // micro runs one micro-batch.
 func micro(e *Engine, tokens, labels []int64) (float64, int64, error) {
-	return e.Accumulate(0, 1, func(_ int64, x, y []int64) { copy(x, tokens); copy(y, labels) })
+	if err := e.Feed(one{e.Shapes(), &corpus.Batch{Tokens: tokens, Labels: labels}}); err != nil {
+		return 0, 0, err
+	}
+	s, err := e.Accumulate(1, 0, 1)
+	return s.Loss, s.Count, err
 }

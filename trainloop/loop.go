@@ -15,13 +15,6 @@ import (
 	"march/variants"
 )
 
-// Batches gives micro-batch number n: tokens and labels [B·S]. It must be a pure function
-// of n, so that a resumed run sees what an uninterrupted one does, and is called from
-// several goroutines.
-type Batches interface {
-	Fill(micro int64, tokens, labels []int64)
-}
-
 // Options are what a run needs beside its settings.
 type Options struct {
 	Dir      string // the run's folder
@@ -75,13 +68,14 @@ func train(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := NewEngine(o.Runtime, o.Program, EngineOptions{Replicas: Replicas(int64(o.Settings.MicroBatches()), o.Runtime.Threads())})
+	e, err := NewEngine(o.Runtime, o.Program, EngineOptions{
+		Replicas: Replicas(int64(o.Settings.MicroBatches()), o.Runtime.Threads()), Seed: o.Settings.Seed})
 	if err != nil {
 		return nil, err
 	}
 	defer e.Close()
-	if b, s := e.Manifest.Batch, e.Manifest.Length; b != o.Settings.MicroBatch || s != o.Settings.Length {
-		return nil, fmt.Errorf("program %s is for micro-batches of %d × %d, the run's are %d × %d", o.Program, b, s, o.Settings.MicroBatch, o.Settings.Length)
+	if err := e.Feed(o.Batches); err != nil {
+		return nil, fmt.Errorf("program %s: %w", o.Program, err)
 	}
 	run := &loop{Options: o, e: e}
 	if from != nil {
@@ -184,30 +178,41 @@ func (l *loop) result(resumed int64) (*Result, error) {
 func (l *loop) step() error {
 	begin := time.Now()
 	n := int64(l.Settings.MicroBatches())
-	loss, count, err := l.e.Accumulate(l.state.Step*n, n, l.Batches.Fill)
+	step, first := l.state.Step+1, l.state.Step*n
+	sums, err := l.e.Accumulate(step, first, n)
 	if err != nil {
 		return err
 	}
-	step := l.state.Step + 1
+	if sums.Count == 0 {
+		return fmt.Errorf("step %d (micro-batches %d to %d) has no label: there is nothing to learn from", step, first, first+n-1)
+	}
+	loss, means := sums.Loss/float64(sums.Count), sums.perLabel()
+	for name, x := range means {
+		if !finite(x) {
+			return fmt.Errorf("%w at step %d (micro-batches %d to %d): %s is %v a label", ErrDiverged, step, first, first+n-1, name, x)
+		}
+	}
+	if step < l.Settings.Steps {
+		l.e.Ahead(first+n, n)
+	}
 	rate := Rate(l.Training, step, l.Settings.Steps)
-	norm, err := l.e.Update(rate, step, count)
+	norm, err := l.e.Update(rate, step, sums.Count)
 	if err != nil {
 		return err
 	}
-	loss /= float64(count)
-	if bad := math.IsNaN(loss) || math.IsInf(loss, 0) || math.IsNaN(norm) || math.IsInf(norm, 0); bad {
+	if !finite(loss) || !finite(norm) {
 		return fmt.Errorf("%w at step %d (micro-batches %d to %d): loss %v, gradient norm %v; the parameters were left as they were. A lower training.rate or a longer training.warmup may help",
-			ErrDiverged, step, l.state.Step*n, l.state.Step*n+n-1, loss, norm)
+			ErrDiverged, step, first, first+n-1, loss, norm)
 	}
-	l.state.Step, l.state.Tokens = step, l.state.Tokens+count
+	l.state.Step, l.state.Tokens = step, l.state.Tokens+int64(l.Settings.TokensPerStep)
 	l.state.Seconds += time.Since(begin).Seconds()
-	m := Metric{Step: step, Loss: loss, Rate: rate, GradNorm: norm, Tokens: l.state.Tokens, Seconds: l.state.Seconds}
+	m := Metric{Step: step, Loss: loss, Rate: rate, GradNorm: norm, Tokens: l.state.Tokens, Seconds: l.state.Seconds, PerLabel: means}
 	if l.Validate != nil && (step == l.Settings.Steps || l.ValidateEvery > 0 && step%l.ValidateEvery == 0) {
 		v, err := l.Validate(l.e)
 		if err != nil {
 			return fmt.Errorf("validation after step %d: %w", step, err)
 		}
-		if math.IsNaN(v) || math.IsInf(v, 0) {
+		if !finite(v) {
 			return fmt.Errorf("%w: the validation loss after step %d is %v", ErrDiverged, step, v)
 		}
 		m.Valid = &v
@@ -221,6 +226,8 @@ func (l *loop) step() error {
 	}
 	return nil
 }
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
 // save writes a checkpoint; the metrics up to it reach the disk first.
 func (l *loop) save() error {

@@ -23,9 +23,11 @@ type Metric struct {
 	Loss     float64  `json:"loss"` // mean cross-entropy of the step's labels, in nats
 	Rate     float64  `json:"lr"`
 	GradNorm float64  `json:"grad_norm"` // of the mean gradient, before clipping
-	Tokens   int64    `json:"tokens"`    // labels so far
+	Tokens   int64    `json:"tokens"`    // of the budget so far: steps × tokens of a step
 	Seconds  float64  `json:"seconds"`   // training time so far, without validation and saving
 	Valid    *float64 `json:"valid_loss,omitempty"`
+	// PerLabel are the graph's further sums, such as ponder_sum, divided by the number of labels.
+	PerLabel map[string]float64 `json:"per_label,omitempty"`
 }
 
 // maxLine bounds a line of the metrics file.

@@ -12,6 +12,7 @@ import (
 	"march/graphgen"
 	"march/runtime"
 	"march/trainloop"
+	"march/trainloop/corpus"
 	"march/trainloop/rng"
 	"march/variants"
 	"march/variants/manifest"
@@ -128,6 +129,33 @@ func text(c variants.Config, n int, seed uint64) (tokens, labels []int64) {
 	return tokens, labels
 }
 
+// one is a single micro-batch.
+type one struct {
+	shapes corpus.Shapes
+	batch  *corpus.Batch
+}
+
+func (o one) Shapes() corpus.Shapes { return o.shapes }
+
+func (o one) Fill(_ int64, b *corpus.Batch) {
+	for _, name := range corpus.Arrays() {
+		copy(b.Array(name), o.batch.Array(name))
+	}
+}
+
+// micro runs one micro-batch.
+func micro(t testing.TB, e *trainloop.Engine, step int64, tokens, labels []int64) (loss float64, count int64) {
+	t.Helper()
+	if err := e.Feed(one{e.Shapes(), &corpus.Batch{Tokens: tokens, Labels: labels}}); err != nil {
+		t.Fatal(err)
+	}
+	s, err := e.Accumulate(step, 0, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Loss, s.Count
+}
+
 // randomConfig is a valid config with every axis of the model drawn at random.
 func randomConfig(r *rand.Rand) variants.Config {
 	v, err := variants.Find("baseline", "tiny", "")
@@ -195,11 +223,7 @@ func TestRandomConfigs(t *testing.T) {
 					want++
 				}
 			}
-			fill := func(_ int64, a, b []int64) { copy(a, tokens); copy(b, labels) }
-			loss, count, err := e.Accumulate(0, 1, fill)
-			if err != nil {
-				t.Fatal(err)
-			}
+			loss, count := micro(t, e, 1, tokens, labels)
 			if mean := loss / float64(count); count != want || !(math.Abs(mean-math.Log(float64(c.Vocab))) < 0.2) {
 				t.Errorf("mean loss %v over %d labels, wanted about ln %d = %.3f over %d", mean, count, c.Vocab, math.Log(float64(c.Vocab)), want)
 			}
@@ -225,9 +249,8 @@ func TestRandomConfigs(t *testing.T) {
 			if err != nil || !(norm > 0 && norm < 1e3) {
 				t.Errorf("gradient norm %v (%v)", norm, err)
 			}
-			again, _, err := e.Accumulate(0, 1, fill)
-			if err != nil || !(again < loss) {
-				t.Errorf("after a step the loss on the same text is %v, before it was %v (%v)", again, loss, err)
+			if again, _ := micro(t, e, 2, tokens, labels); !(again < loss) {
+				t.Errorf("after a step the loss on the same text is %v, before it was %v", again, loss)
 			}
 		})
 	}
@@ -264,14 +287,8 @@ func TestOptimisationLevels(t *testing.T) {
 			}
 			var got []float64
 			for step := int64(1); step <= 5; step++ {
-				loss, count, err := e.Accumulate(0, 1, func(_ int64, a, b []int64) {
-					tokens, labels := text(v.Config, len(a), uint64(step))
-					copy(a, tokens)
-					copy(b, labels)
-				})
-				if err != nil {
-					t.Fatal(err)
-				}
+				tokens, labels := text(v.Config, 36, uint64(step))
+				loss, count := micro(t, e, step, tokens, labels)
 				norm, err := e.Update(1e-2, step, count)
 				if err != nil {
 					t.Fatal(err)

@@ -3,22 +3,26 @@ package trainloop
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 
 	"march/graphgen"
 	"march/runtime"
+	"march/trainloop/corpus"
 	"march/variants"
 	"march/variants/manifest"
 )
 
-// replica runs micro-batches one after the other: buffers of its own for tokens, results
-// and gradient sums, and the engine's parameters.
+// replica runs micro-batches one after the other: buffers of its own for what a micro-batch
+// takes, results and gradient sums, and the engine's parameters.
 type replica struct {
-	grads          *runtime.Buffer
-	views          map[string]*runtime.Tensor // of the sums, by the graphs' input names
-	tokens, labels *runtime.Tensor
-	loss, count    *runtime.Tensor
-	binding        *runtime.Binding
+	grads   *runtime.Buffer
+	views   map[string]*runtime.Tensor // of the sums, by the graphs' input names
+	inputs  map[string]*runtime.Tensor // a batch's arrays, and the dropout seed
+	outputs map[string]*runtime.Tensor // scalars: loss, count and further sums
+	feed    feed
+	binding *runtime.Binding
 }
 
 // Replicas is how many of n micro-batches of a step an engine had best run at once on a
@@ -35,8 +39,10 @@ func Replicas(n int64, threads int) int {
 	return 1
 }
 
-func newReplica(rt *runtime.Runtime, m *manifest.Manifest) (r *replica, err error) {
-	r = &replica{views: map[string]*runtime.Tensor{}}
+// newReplica makes a replica with memory for what the micro-batch graph takes and gives beside
+// parameters and their sums.
+func newReplica(rt *runtime.Runtime, m *manifest.Manifest, g *manifest.Graph) (r *replica, err error) {
+	r = &replica{views: map[string]*runtime.Tensor{}, inputs: map[string]*runtime.Tensor{}, outputs: map[string]*runtime.Tensor{}}
 	defer func() {
 		if err != nil {
 			r.close()
@@ -48,25 +54,51 @@ func newReplica(rt *runtime.Runtime, m *manifest.Manifest) (r *replica, err erro
 	if err := sliceViews(m, r.grads, kindGrads, r.views); err != nil {
 		return nil, err
 	}
-	b, s := int64(m.Batch), int64(m.Length)
-	if r.tokens, err = rt.NewTensor(runtime.Int64, b, s); err != nil {
-		return nil, err
+	for _, p := range g.Inputs {
+		seed := p.Name == DropoutSeedInput && p.DType == "int64" && len(p.Shape) == 0
+		if !seed && !slices.Contains(corpus.Arrays(), p.Name) {
+			continue
+		}
+		shape := make([]int64, len(p.Shape))
+		for i, d := range p.Shape {
+			shape[i] = int64(d)
+		}
+		if r.inputs[p.Name], err = rt.NewTensor(runtime.Int64, shape...); err != nil {
+			return nil, err
+		}
 	}
-	if r.labels, err = rt.NewTensor(runtime.Int64, b, s); err != nil {
-		return nil, err
+	for _, p := range g.Outputs {
+		var t runtime.ElementType
+		switch {
+		case len(p.Shape) > 0 || strings.HasSuffix(p.Name, variants.NewName("")):
+			continue // a parameter's sum, or nothing that training knows
+		case p.Name == variants.Count && p.DType == "int64":
+			t = runtime.Int64
+		case p.Name != variants.Count && p.DType == "float32":
+			t = runtime.Float32
+		default:
+			continue
+		}
+		if r.outputs[p.Name], err = rt.NewTensor(t); err != nil {
+			return nil, err
+		}
 	}
-	if r.loss, err = rt.NewTensor(runtime.Float32); err != nil {
-		return nil, err
+	for _, name := range []string{variants.Loss, variants.Count} {
+		if r.outputs[name] == nil {
+			return nil, fmt.Errorf("%s has no scalar output %q", g.File, name)
+		}
 	}
-	r.count, err = rt.NewTensor(runtime.Int64)
-	return r, err
+	return r, nil
 }
 
 func (r *replica) close() error {
+	r.feed.stop()
 	var errs []error
-	for _, t := range []*runtime.Tensor{r.tokens, r.labels, r.loss, r.count} {
-		if t != nil {
-			errs = append(errs, t.Close())
+	for _, list := range []map[string]*runtime.Tensor{r.inputs, r.outputs} {
+		for _, t := range list {
+			if t != nil {
+				errs = append(errs, t.Close())
+			}
 		}
 	}
 	if r.grads != nil {
@@ -84,8 +116,7 @@ func (e *Engine) bindReplicas(dir string, o EngineOptions) error {
 		return err
 	}
 	for _, r := range e.replicas {
-		r.binding, err = bind(s, g, e.views, r.views, map[string]*runtime.Tensor{
-			variants.Tokens: r.tokens, variants.Labels: r.labels, variants.Loss: r.loss, variants.Count: r.count})
+		r.binding, err = bind(s, g, e.views, r.views, r.inputs, r.outputs)
 		if err != nil {
 			return err
 		}
@@ -133,50 +164,76 @@ func (e *Engine) bindMerge(o EngineOptions) error {
 	return err
 }
 
-// Accumulate runs forward and backward pass of micro-batches first … first+n−1 and adds
-// their gradients to the sums. fill gives a micro-batch's tokens and labels [B·S]; it is
-// called from several goroutines. The result is the summed loss and the number of labels.
+// Accumulate runs forward and backward pass of micro-batches first … first+n−1, counted over the
+// whole run, of optimizer step number step (from 1), and adds their gradients to the sums. The
+// micro-batches come from [Engine.Feed], from several goroutines, each filled while the one before
+// it runs.
 //
 // Which replica runs which micro-batch is fixed, and so is the order of all sums: equal
 // calls on equal engines give equal bits.
-func (e *Engine) Accumulate(first, n int64, fill func(micro int64, tokens, labels []int64)) (loss float64, count int64, err error) {
-	losses, counts := make([]float64, n), make([]int64, n)
+func (e *Engine) Accumulate(step, first, n int64) (Sums, error) {
+	parts := make([]Sums, n)
 	errs := make([]error, len(e.replicas))
+	at := int64(len(e.replicas))
 	var wait sync.WaitGroup
 	for i, r := range e.replicas {
+		if r.feed.from == nil {
+			return Sums{}, errors.New("no batches to accumulate: Engine.Feed sets them")
+		}
 		wait.Go(func() {
-			tokens := make([]int64, e.Manifest.Batch*e.Manifest.Length)
-			labels := make([]int64, len(tokens))
-			for k := int64(i); k < n && errs[i] == nil; k += int64(len(e.replicas)) {
-				fill(first+k, tokens, labels)
-				losses[k], counts[k], errs[i] = r.run(tokens, labels)
+			for k := int64(i); k < n && errs[i] == nil; k += at {
+				b := r.feed.take(first + k)
+				if k+at < n {
+					r.feed.ahead(first + k + at)
+				}
+				parts[k], errs[i] = r.run(b, DropoutSeed(e.seed, step, first+k))
 			}
 		})
 	}
 	wait.Wait()
-	for k := range losses {
-		loss, count = loss+losses[k], count+counts[k]
+	var sums Sums
+	for _, p := range parts {
+		sums.add(p)
 	}
-	return loss, count, errors.Join(errs...)
+	return sums, errors.Join(errs...)
 }
 
 // run is one micro-batch.
-func (r *replica) run(tokens, labels []int64) (loss float64, count int64, err error) {
-	if err := runtime.Upload(r.tokens, tokens); err != nil {
-		return 0, 0, err
-	}
-	if err := runtime.Upload(r.labels, labels); err != nil {
-		return 0, 0, err
+func (r *replica) run(b *corpus.Batch, dropoutSeed int64) (s Sums, err error) {
+	for name, t := range r.inputs {
+		if name == DropoutSeedInput {
+			err = write(t, dropoutSeed)
+		} else {
+			err = runtime.Upload(t, b.Array(name))
+		}
+		if err != nil {
+			return s, fmt.Errorf("%s: %w", name, err)
+		}
 	}
 	if err := r.binding.Run(); err != nil {
-		return 0, 0, err
+		return s, err
 	}
-	l, err := read[float32](r.loss)
-	if err != nil {
-		return 0, 0, err
+	for name, t := range r.outputs {
+		if name == variants.Count {
+			if s.Count, err = read[int64](t); err != nil {
+				return s, err
+			}
+			continue
+		}
+		x, err := read[float32](t)
+		if err != nil {
+			return s, err
+		}
+		if name == variants.Loss {
+			s.Loss = float64(x)
+			continue
+		}
+		if s.Further == nil {
+			s.Further = map[string]float64{}
+		}
+		s.Further[name] = float64(x)
 	}
-	count, err = read[int64](r.count)
-	return float64(l), count, err
+	return s, nil
 }
 
 // Merge adds all replicas' gradient sums to the first one's; [Engine.Update] does so by

@@ -2,6 +2,7 @@ package trainloop
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"strings"
 
 	"march/graphgen/atomicfile"
+	"march/trainloop/corpus"
 )
 
 // SettingsFile holds what a run is, in the run's folder.
@@ -25,13 +27,14 @@ type Settings struct {
 	Arch          string          `json:"arch"`
 	Scale         string          `json:"scale"`
 	Config        json.RawMessage `json:"config"`
+	Objective     string          `json:"objective"` // of package corpus; "": causal-lm, as in older runs
 	Target        string          `json:"target"`
 	Precision     string          `json:"precision"`
 	Seed          uint64          `json:"seed"`
 	Steps         int64           `json:"steps"`
 	TokensPerStep int             `json:"tokens_per_step"`
 	MicroBatch    int             `json:"micro_batch"` // sequences
-	Length        int             `json:"length"`
+	Length        int             `json:"length"`      // of [corpus.Task]
 	DataSHA256    string          `json:"data_sha256"`
 	Tokenizer     string          `json:"tokenizer_sha256"`
 	DataSource    string          `json:"data_source"`
@@ -96,6 +99,7 @@ func (s Settings) differences(o Settings) (must, may []string) {
 }
 
 func fieldsOf(s Settings) map[string]json.RawMessage {
+	s.Objective = cmp.Or(s.Objective, corpus.CausalLM)
 	b, _ := json.Marshal(s) // plain fields
 	m := map[string]json.RawMessage{}
 	_ = json.Unmarshal(b, &m)
@@ -150,6 +154,7 @@ func ReadSettings(dir string) (Settings, error) {
 	if err := d.Decode(&s); err != nil {
 		return s, fmt.Errorf("%s: %w", path, err)
 	}
+	s.Objective = cmp.Or(s.Objective, corpus.CausalLM)
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, s.Config); err != nil {
 		return s, fmt.Errorf("%s: %w", path, err)
@@ -162,6 +167,7 @@ func ReadSettings(dir string) (Settings, error) {
 }
 
 func (s Settings) write(dir string) error {
+	s.Objective = cmp.Or(s.Objective, corpus.CausalLM)
 	b, err := json.MarshalIndent(s, "", " ")
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -126,7 +127,7 @@ func TestResume(t *testing.T) {
 		t.Fatalf("%d steps logged, wanted %d", len(got), len(want))
 	}
 	for i := range want {
-		if got[i] != want[i] {
+		if !reflect.DeepEqual(got[i], want[i]) {
 			t.Fatalf("step %d: %+v, wanted %+v", i+1, got[i], want[i])
 		}
 	}

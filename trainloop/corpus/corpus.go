@@ -2,7 +2,7 @@
 // shards of tokens on disk (Prepare), shards into two streams of tokens in memory-mapped files
 // (Open), streams into batches that are pure functions of (seed, number). It knows nothing of
 // models or of training; where batches go is the caller's affair. Start with Prepare, then Open,
-// then NewCausalBatches for training and NewSequential for validation.
+// then NewShuffled for training and NewSequential for validation, each with a Task.
 //
 // A prepared folder holds tokenizer.json, train-00000.bin and on, valid-00000.bin and on, and
 // data.json, which lists the others with their checksums and is written last: without it the

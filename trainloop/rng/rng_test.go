@@ -176,3 +176,34 @@ const (
 )
 
 var goldenPermutation = []uint64{3, 6, 8, 4, 9, 2, 7, 5, 0, 1}
+
+// Every choice of k of n numbers comes up equally often, in rising order.
+func TestChoose(t *testing.T) {
+	const n, per = 6, 200
+	for k, choices := range []int{1, 6, 15, 20, 15, 6, 1} {
+		counts := map[int]int{}
+		for seed := range per * choices {
+			s := New(uint64(seed), Name("choose"))
+			set := 0
+			chosen := s.Choose(n, k)
+			for i, x := range chosen {
+				if x < 0 || x >= n || i > 0 && x <= chosen[i-1] {
+					t.Fatalf("%d of %d: %d", k, n, chosen)
+				}
+				set |= 1 << x
+			}
+			if len(chosen) != k {
+				t.Fatalf("%d of %d: %d", k, n, chosen)
+			}
+			counts[set]++
+		}
+		list := make([]int, 0, choices)
+		for _, c := range counts {
+			list = append(list, c)
+		}
+		for len(list) < choices {
+			list = append(list, 0)
+		}
+		chiSquared(t, "choices", list, per)
+	}
+}

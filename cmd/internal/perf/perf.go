@@ -12,6 +12,7 @@ import (
 	"march/graphgen"
 	"march/runtime"
 	"march/trainloop"
+	"march/trainloop/corpus"
 	"march/trainloop/rng"
 	"march/variants"
 	"march/variants/program"
@@ -87,13 +88,12 @@ type OpRow struct {
 
 // running is a loaded workload with its clock readings.
 type running struct {
-	w              Workload
-	target         graphgen.Target
-	e              *trainloop.Engine
-	replicas       int
-	tokens, labels []int64
-	times          []float64
-	result         Result
+	w        Workload
+	target   graphgen.Target
+	e        *trainloop.Engine
+	replicas int
+	times    []float64
+	result   Result
 }
 
 // Measure times every workload for every target.
@@ -169,13 +169,12 @@ func start(rt *runtime.Runtime, dir string, w Workload, t graphgen.Target, o Opt
 	if err != nil {
 		return nil, err
 	}
-	r := &running{w: w, target: t, e: e, replicas: replicas, tokens: make([]int64, w.Batch*w.Length), labels: make([]int64, w.Batch*w.Length)}
+	r := &running{w: w, target: t, e: e, replicas: replicas}
 	if err := e.LoadStart(dir); err != nil {
 		return nil, err
 	}
-	s := rng.New(1, rng.Name("perf"))
-	for i := range r.tokens {
-		r.tokens[i], r.labels[i] = int64(s.Below(uint64(w.Variant.Config.Vocab))), int64(s.Below(uint64(w.Variant.Config.Vocab)))
+	if err := e.Feed(noise(e.Shapes(), replicas, w.Variant.Config.Vocab)); err != nil {
+		return nil, err
 	}
 	if err := r.run(1); err != nil {
 		return nil, err
@@ -193,14 +192,9 @@ func start(rt *runtime.Runtime, dir string, w Workload, t graphgen.Target, o Opt
 }
 
 func (r *running) run(steps int) error {
-	size := len(r.tokens) / r.replicas
-	fill := func(i int64, tokens, labels []int64) {
-		copy(tokens, r.tokens[int(i)*size:])
-		copy(labels, r.labels[int(i)*size:])
-	}
 	for range steps {
 		began := time.Now()
-		if _, _, err := r.e.Accumulate(0, int64(r.replicas), fill); err != nil {
+		if _, err := r.e.Accumulate(1, 0, int64(r.replicas)); err != nil {
 			return err
 		}
 		if err := r.e.Merge(); err != nil {
@@ -209,6 +203,39 @@ func (r *running) run(steps int) error {
 		r.times = append(r.times, time.Since(began).Seconds())
 	}
 	return nil
+}
+
+// fixed are batches made beforehand.
+type fixed struct {
+	shapes  corpus.Shapes
+	batches []*corpus.Batch
+}
+
+func (f fixed) Shapes() corpus.Shapes { return f.shapes }
+
+func (f fixed) Fill(micro int64, b *corpus.Batch) {
+	for _, name := range corpus.Arrays() {
+		copy(b.Array(name), f.batches[micro].Array(name))
+	}
+}
+
+// noise is n batches of random tokens and labels, all of full length.
+func noise(shapes corpus.Shapes, n, vocab int) fixed {
+	f := fixed{shapes: shapes}
+	r := rng.New(1, rng.Name("perf"))
+	for range n {
+		b := shapes.New()
+		for _, x := range [][]int64{b.Tokens, b.Labels, b.DecoderTokens} {
+			for i := range x {
+				x[i] = int64(r.Below(uint64(vocab)))
+			}
+		}
+		for i := range b.Lengths {
+			b.Lengths[i] = int64(shapes.Length)
+		}
+		f.batches = append(f.batches, b)
+	}
+	return f
 }
 
 func (r *running) finish(o Options) (Result, error) {

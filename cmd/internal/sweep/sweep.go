@@ -73,6 +73,9 @@ func CellDir(out string, v variants.Variant, seed uint64) string {
 // ProgramDir is the program's folder in a run's.
 func ProgramDir(run string) string { return filepath.Join(run, "program") }
 
+// objective is what all variants are trained for until their configs say.
+const objective = corpus.CausalLM
+
 // settings are what the cell's run is identified by.
 func (l *Lab) settings(c Cell) (trainloop.Settings, error) {
 	cfg := c.Variant.Config
@@ -89,7 +92,7 @@ func (l *Lab) settings(c Cell) (trainloop.Settings, error) {
 		return trainloop.Settings{}, fmt.Errorf("the data's tokenizer has %d tokens, the model's vocab is %d: prepare the data with --vocab %d, or --set vocab=%d", info.VocabSize, cfg.Vocab, cfg.Vocab, info.VocabSize)
 	}
 	return trainloop.Settings{
-		Study: c.Variant.Study, Variant: c.Variant.Name(), Arch: cfg.Arch, Scale: c.Variant.Scale, Config: config,
+		Study: c.Variant.Study, Variant: c.Variant.Name(), Arch: cfg.Arch, Scale: c.Variant.Scale, Config: config, Objective: objective,
 		Target: string(l.Target), Precision: "fp32", Seed: c.Seed, Steps: int64(cfg.Training.Steps), TokensPerStep: cfg.Training.TokensPerStep,
 		MicroBatch: batch, Length: cfg.Length, DataSHA256: info.SHA256, Tokenizer: info.TokenizerSHA256, DataSource: l.DataName,
 		Threads: l.Runtime.Threads(), Device: l.Runtime.Device().String(), Runtime: l.Runtime.Version(),
@@ -137,8 +140,9 @@ func (l *Lab) Train(ctx context.Context, c Cell, resume bool) (*trainloop.Result
 	return trainloop.Train(ctx, o)
 }
 
-func (l *Lab) batches(c Cell, s trainloop.Settings) (*corpus.CausalBatches, error) {
-	return corpus.NewCausalBatches(l.Data.Train(), s.MicroBatch, s.Length, c.Seed)
+func (l *Lab) batches(c Cell, s trainloop.Settings) (*corpus.Shuffled, error) {
+	return corpus.NewShuffled(l.Data.Train(), corpus.Task{
+		Objective: s.Objective, Batch: s.MicroBatch, Length: s.Length, Tokenizer: l.Data.Tokenizer(), Vocab: c.Variant.Config.Vocab}, c.Seed)
 }
 
 // program writes the run's program unless the folder has it.
@@ -281,7 +285,7 @@ func (l *Lab) describe(c Cell) (*record.Run, error) {
 	return &record.Run{
 		Cell: record.Cell{
 			Study: s.Study, Variant: c.Variant.Base, Set: strings.Join(changes, " "), Arch: s.Arch, Scale: s.Scale, Seed: s.Seed,
-			Objective: "causal-lm", Target: s.Target, Precision: s.Precision, Device: l.Runtime.Device().Kind,
+			Objective: s.Objective, Target: s.Target, Precision: s.Precision, Device: l.Runtime.Device().Kind,
 		},
 		Started: time.Now().UTC().Round(time.Millisecond), March: l.March, ConfigSHA256: hex.EncodeToString(sum[:]),
 		Parameters: record.Parameters{Total: b.Total, Embedding: b.Embedding, Norm: b.Norm, Other: b.Other},

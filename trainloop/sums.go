@@ -1,0 +1,52 @@
+package trainloop
+
+import (
+	"march/trainloop/rng"
+)
+
+// Sums are what micro-batches add up to.
+type Sums struct {
+	Loss  float64 // cross-entropy in nats, over all labels
+	Count int64   // labels
+	// Further are the graph's other outputs by name, such as ponder_sum: parts of what is
+	// minimised beside the cross-entropy, summed over the labels. Nil where there are none.
+	Further map[string]float64
+}
+
+// add adds a micro-batch's sums.
+func (s *Sums) add(o Sums) {
+	s.Loss, s.Count = s.Loss+o.Loss, s.Count+o.Count
+	for name, x := range o.Further {
+		if s.Further == nil {
+			s.Further = map[string]float64{}
+		}
+		s.Further[name] += x
+	}
+}
+
+// perLabel are the further sums divided by the number of labels.
+func (s *Sums) perLabel() map[string]float64 {
+	if s.Further == nil {
+		return nil
+	}
+	means := map[string]float64{}
+	for name, x := range s.Further {
+		means[name] = x / float64(s.Count)
+	}
+	return means
+}
+
+// DropoutSeedInput is the input of a micro-batch graph with dropout: an int64 scalar from which
+// the graph makes all its masks.
+const DropoutSeedInput = "dropout_seed"
+
+// DropoutSeed is what the engine writes there: for micro-batch number micro (counted over the
+// whole run) of optimizer step number step (from 1),
+//
+//	(rng.Hash(seed, rng.Name("dropout"), step, micro) >> 1) mod (2^31 - 1)
+//
+// so that masks are anew in every micro-batch, and the same ones in a run that is resumed, or whose
+// micro-batches run on other replicas.
+func DropoutSeed(seed uint64, step, micro int64) int64 {
+	return int64(rng.Hash(seed, rng.Name("dropout"), uint64(step), uint64(micro))>>1) % (1<<31 - 1)
+}
