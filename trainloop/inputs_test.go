@@ -20,6 +20,7 @@ import (
 	"march/runtime"
 	"march/trainloop"
 	"march/trainloop/corpus"
+	"march/trainloop/objective"
 	"march/trainloop/safetensors"
 	"march/variants"
 	"march/variants/manifest"
@@ -348,7 +349,7 @@ func TestTrainWithFurtherSums(t *testing.T) {
 	rt := open(t)
 	shapes := corpus.Shapes{Batch: 1, Length: 3, Lengths: true}
 	o := trainloop.Options{Dir: filepath.Join(t.TempDir(), "run"), Program: toy{batch: 1, length: 3, lengths: true, seed: true, ponder: true}.write(t),
-		Settings: toySettings(corpus.MaskedLM, 6), Training: variants.Training{Rate: 1e-3, Schedule: "constant"}, Runtime: rt,
+		Settings: toySettings(objective.MaskedLM, 6), Training: variants.Training{Rate: 1e-3, Schedule: "constant"}, Runtime: rt,
 		Batches: feedFor(shapes), SaveEvery: 2}
 	stopped := o
 	ctx, cancel := context.WithCancel(t.Context())
@@ -361,7 +362,7 @@ func TestTrainWithFurtherSums(t *testing.T) {
 		t.Fatalf("stopped: %v", err)
 	}
 	other := o
-	other.Resume, other.Settings.Objective = true, corpus.CausalLM
+	other.Resume, other.Settings.Objective = true, objective.CausalLM
 	if _, err := trainloop.Train(t.Context(), other); err == nil || !strings.Contains(err.Error(), `objective (was "masked-lm", now "causal-lm")`) {
 		t.Errorf("under another objective: %v", err)
 	}
@@ -417,11 +418,11 @@ func TestOldSettings(t *testing.T) {
 	if err := os.WriteFile(path, []byte(strings.Replace(string(b), line, "", 1)), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	o.Resume, o.Settings.Objective = true, corpus.CausalLM
+	o.Resume, o.Settings.Objective = true, objective.CausalLM
 	if _, err := trainloop.Train(t.Context(), o); err != nil {
 		t.Errorf("an old run: %v", err)
 	}
-	o.Settings.Objective = corpus.PrefixLM
+	o.Settings.Objective = objective.PrefixLM
 	if _, err := trainloop.Train(t.Context(), o); err == nil || !strings.Contains(err.Error(), `objective (was "causal-lm", now "prefix-lm")`) {
 		t.Errorf("an old run under another objective: %v", err)
 	}

@@ -55,7 +55,7 @@ func newReplica(rt *runtime.Runtime, m *manifest.Manifest, g *manifest.Graph) (r
 		return nil, err
 	}
 	for _, p := range g.Inputs {
-		seed := p.Name == DropoutSeedInput && p.DType == "int64" && len(p.Shape) == 0
+		seed := p.Name == variants.DropoutSeed && p.DType == "int64" && len(p.Shape) == 0
 		if !seed && !slices.Contains(corpus.Arrays(), p.Name) {
 			continue
 		}
@@ -201,7 +201,7 @@ func (e *Engine) Accumulate(step, first, n int64) (Sums, error) {
 // run is one micro-batch.
 func (r *replica) run(b *corpus.Batch, dropoutSeed int64) (s Sums, err error) {
 	for name, t := range r.inputs {
-		if name == DropoutSeedInput {
+		if name == variants.DropoutSeed {
 			err = write(t, dropoutSeed)
 		} else {
 			err = runtime.Upload(t, b.Array(name))

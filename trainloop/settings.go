@@ -13,7 +13,7 @@ import (
 	"strings"
 
 	"march/graphgen/atomicfile"
-	"march/trainloop/corpus"
+	"march/trainloop/objective"
 )
 
 // SettingsFile holds what a run is, in the run's folder.
@@ -99,7 +99,7 @@ func (s Settings) differences(o Settings) (must, may []string) {
 }
 
 func fieldsOf(s Settings) map[string]json.RawMessage {
-	s.Objective = cmp.Or(s.Objective, corpus.CausalLM)
+	s.Objective = cmp.Or(s.Objective, objective.CausalLM)
 	b, _ := json.Marshal(s) // plain fields
 	m := map[string]json.RawMessage{}
 	_ = json.Unmarshal(b, &m)
@@ -154,7 +154,7 @@ func ReadSettings(dir string) (Settings, error) {
 	if err := d.Decode(&s); err != nil {
 		return s, fmt.Errorf("%s: %w", path, err)
 	}
-	s.Objective = cmp.Or(s.Objective, corpus.CausalLM)
+	s.Objective = cmp.Or(s.Objective, objective.CausalLM)
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, s.Config); err != nil {
 		return s, fmt.Errorf("%s: %w", path, err)
@@ -167,7 +167,7 @@ func ReadSettings(dir string) (Settings, error) {
 }
 
 func (s Settings) write(dir string) error {
-	s.Objective = cmp.Or(s.Objective, corpus.CausalLM)
+	s.Objective = cmp.Or(s.Objective, objective.CausalLM)
 	b, err := json.MarshalIndent(s, "", " ")
 	if err != nil {
 		return err

@@ -36,11 +36,7 @@ func (s *Sums) perLabel() map[string]float64 {
 	return means
 }
 
-// DropoutSeedInput is the input of a micro-batch graph with dropout: an int64 scalar from which
-// the graph makes all its masks.
-const DropoutSeedInput = "dropout_seed"
-
-// DropoutSeed is what the engine writes there: for micro-batch number micro (counted over the
+// DropoutSeed is what the engine writes into the input [variants.DropoutSeed]: for micro-batch number micro (counted over the
 // whole run) of optimizer step number step (from 1),
 //
 //	(rng.Hash(seed, rng.Name("dropout"), step, micro) >> 1) mod (2^31 - 1)

@@ -105,24 +105,23 @@ type conflict struct {
 // conflicts lists what makes no sense together; each text names the axes and what was found.
 func (c Config) conflicts() []conflict {
 	seq2seq := c.Arch == EncoderDecoder
-	byPosition := c.Pos.Kind == "alibi" || c.Pos.Kind == "relative" || c.Pos.Kind == "rope"
+	biased := c.Pos.Kind == "alibi" || c.Pos.Kind == "relative"
 	return []conflict{
 		{!slices.Contains(objectives[c.Arch], c.Training.Objective),
 			fmt.Sprintf("training.objective %s does not train arch %s; wanted %s", c.Training.Objective, c.Arch, strings.Join(objectives[c.Arch], " or "))},
-		{seq2seq && c.Length < 2, fmt.Sprintf("arch encoder-decoder needs a length of at least 2, found length %d", c.Length)},
+		{seq2seq && c.Length < 3, fmt.Sprintf("arch encoder-decoder needs a length of at least 3, found length %d", c.Length)},
 		{c.GLU && c.Mix != "none", "glu true and mix " + c.Mix + " are two forms of one layer: set one of them"},
 		{c.Dropout.Slow > 0 && c.Mix == "none", fmt.Sprintf("dropout.slow %g needs the sigmoid branch of mix, found mix none", c.Dropout.Slow)},
 		{c.Attn.Local == "alternate" && c.Length < 2, fmt.Sprintf("attn.local alternate needs a length of at least 2, found length %d", c.Length)},
 		{c.Attn.Local == "alternate" && c.Arch != Decoder, "attn.local alternate looks back and needs arch decoder, found arch " + c.Arch},
 		{c.KVHeads != 0 && c.Arch == Encoder, fmt.Sprintf("kv_heads %d makes decoding cheap and needs a decoder, found arch encoder", c.KVHeads)},
 		{c.Attn.Linformer > 0 && c.Arch != Encoder, fmt.Sprintf("attn.linformer %d mixes positions and needs arch encoder, found arch %s", c.Attn.Linformer, c.Arch)},
-		{c.Attn.Linformer > 0 && byPosition, fmt.Sprintf("attn.linformer %d has no positions left for position.kind %s", c.Attn.Linformer, c.Pos.Kind)},
+		{c.Attn.Linformer > 0 && biased, fmt.Sprintf("attn.linformer %d leaves no distances for position.kind %s", c.Attn.Linformer, c.Pos.Kind)},
 		{c.Attn.Linformer > c.Length, fmt.Sprintf("attn.linformer %d is longer than length %d", c.Attn.Linformer, c.Length)},
 		{c.Attn.CrossKV == "own" && !seq2seq, "attn.cross_kv own needs arch encoder-decoder, found arch " + c.Arch},
 		{c.Attn.Unified && !seq2seq, "attn.unified needs arch encoder-decoder, found arch " + c.Arch},
 		{c.Attn.Unified && c.Attn.CrossKV == "own", "attn.unified has no cross-attention for attn.cross_kv own"},
 		{c.Attn.Unified && c.Pos.Kind == "rope", "attn.unified meets own and foreign keys with one query: position.kind rope turns only the own ones"},
-		{c.Attn.Role && c.Attn.Summed, "attn.role and attn.summed: the sum of two heads has no role of its own"},
 		{c.Database.Rows > 0 && c.QKVDimByLayer != "", fmt.Sprintf("database.rows %d: one table for all layers needs one qkv_dim, found qkv_dim_by_layer %s", c.Database.Rows, c.QKVDimByLayer)},
 		{c.Pos.Kind == "sinusoidal" && c.D%2 != 0, fmt.Sprintf("position.kind sinusoidal needs an even d, found d %d", c.D)},
 		{c.Share.FFUnique != 0 && c.Share.FFUnique != c.ffUnique(), fmt.Sprintf("share.ff_unique %d: wanted 0, or share.uses − share.uses/2 + 1 = %d", c.Share.FFUnique, c.ffUnique())},

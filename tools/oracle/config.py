@@ -107,7 +107,7 @@ class Config:
     qkv_dim: int
     ff: int
     share: Share
-    heads_by_layer: str  # "" or one number for each unique layer, "4/2"
+    heads_by_layer: str  # "" or one number for each unique layer, "4-2"
     qkv_dim_by_layer: str
     kv_heads: int  # 0: as heads
     act: str
@@ -195,7 +195,7 @@ def _build(kind, c: dict, at: str):
 def _by_layer(text: str, unique: int, layer: int, otherwise: int) -> int:
     if not text:
         return otherwise
-    numbers = [int(x) for x in text.split("/")]
+    numbers = [int(x) for x in text.split("-")]
     if len(numbers) != unique:
         raise ValueError(f"{text}: {len(numbers)} numbers for {unique} unique layers")
     return numbers[layer]

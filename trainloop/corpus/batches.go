@@ -29,7 +29,7 @@ type Shuffled struct {
 	stream  *Stream
 	shapes  Shapes
 	cut     cut
-	fill    objective
+	fill    rows
 	purpose uint64
 	windows int64
 	seed    uint64

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"march/trainloop/objective"
 )
 
 // counting is a stream of the tokens 0, 1, 2, …, in shards of uneven length: where a token stands
@@ -81,7 +83,7 @@ func TestCausalEpochs(t *testing.T) {
 // Some batches, written down: data must not change between versions of march. The figures come
 // from a second implementation of the documented formulas, in Python.
 func TestCausalGolden(t *testing.T) {
-	b, err := NewShuffled(counting(100), Task{Objective: CausalLM, Batch: 3, Length: 4}, 1234)
+	b, err := NewShuffled(counting(100), Task{Objective: objective.CausalLM, Batch: 3, Length: 4}, 1234)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +191,7 @@ func TestMisusePanicsWithAReason(t *testing.T) {
 
 func BenchmarkFill(b *testing.B) {
 	tok := miniature(b)
-	for _, name := range Objectives() {
+	for _, name := range objective.All() {
 		b.Run(name, func(b *testing.B) {
 			c, err := NewShuffled(random(1_000_000, 300), Task{Objective: name, Batch: 32, Length: 512, Tokenizer: tok, Vocab: 1024}, 1)
 			if err != nil {

@@ -1,6 +1,9 @@
 package corpus
 
-import "march/trainloop/rng"
+import (
+	"march/trainloop/objective"
+	"march/trainloop/rng"
+)
 
 // masked hides tokens (Devlin et al.: BERT, 2019, section 3.1) anew every time that a window comes
 // up (Liu et al.: RoBERTa, 2019, section 4.1, dynamic masking). "Selects uniformly 15 % of the
@@ -22,7 +25,7 @@ func (m masked) fill(window []int64, random rng.Stream, row Batch) int {
 	if len(candidates) == 0 {
 		return 0
 	}
-	chosen := random.Choose(len(candidates), max(1, share(len(candidates))))
+	chosen := random.Choose(len(candidates), max(1, objective.Hidden(len(candidates))))
 	for _, c := range chosen {
 		i := candidates[c]
 		row.Labels[i] = window[i]

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"march/trainloop/objective"
 	"march/trainloop/rng"
 	"march/trainloop/tokenizer"
 )
@@ -66,7 +67,7 @@ func within(t *testing.T, what string, count, n int, p float64) {
 // row by row not on how many rows a micro-batch has.
 func TestBatchesArePure(t *testing.T) {
 	const batch, length, n = 4, 32, 40
-	for _, name := range Objectives() {
+	for _, name := range objective.All() {
 		t.Run(name, func(t *testing.T) {
 			stream := random(1000, 300) // an epoch ends within every few micro-batches
 			fill := func(b *Shuffled, micro int64) []int64 {
@@ -124,7 +125,7 @@ func TestBatchesArePure(t *testing.T) {
 
 // Whatever the objective, an epoch has each window once.
 func TestEpochsOfAllObjectives(t *testing.T) {
-	for _, name := range Objectives() {
+	for _, name := range objective.All() {
 		b, err := NewShuffled(random(2000, 300), task(t, name, 7, 16), 3)
 		if err != nil {
 			t.Fatal(err)
@@ -144,7 +145,7 @@ func TestEpochsOfAllObjectives(t *testing.T) {
 func TestMasked(t *testing.T) {
 	const batch, length = 4, 100
 	stream := random(40_000, 300)
-	b, err := NewShuffled(stream, task(t, MaskedLM, batch, length), 11)
+	b, err := NewShuffled(stream, task(t, objective.MaskedLM, batch, length), 11)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,31 +214,6 @@ func TestMasked(t *testing.T) {
 	}
 }
 
-// The lengths of a corrupted text: as T5's, whose inputs and targets of 512 and 114 tokens from
-// texts of 568 have an end mark each, and the targets no last sentinel.
-func TestCorruptionLengths(t *testing.T) {
-	for _, c := range []struct{ inputs, raw, noise, spans, targets int }{
-		{2, 2, 1, 1, 3}, {9, 10, 2, 1, 4}, {128, 142, 21, 7, 29}, {511, 568, 85, 28, 114},
-	} {
-		got, err := corruptionFor(c.inputs)
-		if err != nil || got != (corruption{c.raw, c.noise, c.spans}) || got.targets() != c.targets {
-			t.Errorf("inputs of %d: %+v with targets of %d (%v), want %+v", c.inputs, got, got.targets(), err, c)
-		}
-	}
-	for inputs := 2; inputs < 3000; inputs++ {
-		c, err := corruptionFor(inputs)
-		if err != nil || c.inputs() != inputs || corrupt(c.raw+1).inputs() <= inputs || c.noise < c.spans || c.raw-c.noise < c.spans {
-			t.Fatalf("inputs of %d: %+v (%v)", inputs, c, err)
-		}
-		if share := float64(c.noise) / float64(c.raw); inputs > 200 && math.Abs(share-0.15) > 0.005 {
-			t.Errorf("inputs of %d: %.3f of the text is left out", inputs, share)
-		}
-		if mean := float64(c.noise) / float64(c.spans); inputs > 200 && math.Abs(mean-3) > 0.2 {
-			t.Errorf("inputs of %d: spans of %.2f tokens", inputs, mean)
-		}
-	}
-}
-
 // restore puts a corrupted text together again.
 func restore(t *testing.T, r Batch, vocab int64) (text []int64, spans [][2]int) {
 	t.Helper()
@@ -276,7 +252,7 @@ func restore(t *testing.T, r Batch, vocab int64) (text []int64, spans [][2]int) 
 func TestSpans(t *testing.T) {
 	const batch, length = 4, 128
 	stream := random(60_000, 300)
-	b, err := NewShuffled(stream, task(t, SpanCorruption, batch, length), 5)
+	b, err := NewShuffled(stream, task(t, objective.SpanCorruption, batch, length), 5)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -343,7 +319,7 @@ func TestSpans(t *testing.T) {
 func TestPrefix(t *testing.T) {
 	stream := random(1000, 300)
 	for _, c := range []struct{ length, encoder, decoder int }{{2, 1, 1}, {16, 8, 8}, {17, 9, 8}} {
-		b, err := NewShuffled(stream, task(t, PrefixLM, 3, c.length), 5)
+		b, err := NewShuffled(stream, task(t, objective.PrefixLM, 3, c.length), 5)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -370,7 +346,7 @@ func TestPrefix(t *testing.T) {
 func TestSequentialObjectives(t *testing.T) {
 	const tokens, length = 1013, 32 // a last window of 21 tokens; spans: texts of 35, a rest of 33
 	stream := random(tokens, 300)
-	for name, used := range map[string]int64{CausalLM: tokens, MaskedLM: tokens, PrefixLM: tokens, SpanCorruption: 980} {
+	for name, used := range map[string]int64{objective.CausalLM: tokens, objective.MaskedLM: tokens, objective.PrefixLM: tokens, objective.SpanCorruption: 980} {
 		var want []Batch
 		for _, batch := range []int{1, 3, 64} {
 			s, err := NewSequential(stream, task(t, name, batch, length))
@@ -404,21 +380,21 @@ func TestSequentialObjectives(t *testing.T) {
 					}
 					row++
 					switch name {
-					case CausalLM:
+					case objective.CausalLM:
 						if len(all) == 0 {
 							all = append(all, r.Tokens[0])
 						}
 						all = append(all, r.Labels[:real]...)
-					case MaskedLM:
+					case objective.MaskedLM:
 						for i, token := range r.Tokens[:r.Lengths[0]] {
 							if r.Labels[i] != IgnoreLabel {
 								token = r.Labels[i]
 							}
 							all = append(all, token)
 						}
-					case PrefixLM:
+					case objective.PrefixLM:
 						all = append(append(all, r.Tokens...), r.Labels[:real]...)
-					case SpanCorruption:
+					case objective.SpanCorruption:
 						got, _ := restore(t, r, 320)
 						all = append(all, got...)
 					}
@@ -442,29 +418,29 @@ func TestTaskErrors(t *testing.T) {
 		want string
 	}{
 		{Task{Objective: "diffusion", Batch: 1, Length: 8}, `no objective "diffusion", want one of causal-lm, masked-lm, span-corruption, prefix-lm`},
-		{Task{Objective: MaskedLM, Batch: 1, Length: 8}, "masked-lm needs the stream's tokenizer"},
-		{Task{Objective: SpanCorruption, Batch: 1, Length: 1, Tokenizer: tok, Vocab: 400}, "inputs of 1 tokens is too short for a span: want at least 2"},
-		{Task{Objective: SpanCorruption, Batch: 1, Length: 128, Tokenizer: tok, Vocab: 307},
+		{Task{Objective: objective.MaskedLM, Batch: 1, Length: 8}, "masked-lm needs the stream's tokenizer"},
+		{Task{Objective: objective.SpanCorruption, Batch: 1, Length: 1, Tokenizer: tok, Vocab: 400}, "inputs of 1 tokens is too short for a span: want at least 2"},
+		{Task{Objective: objective.SpanCorruption, Batch: 1, Length: 128, Tokenizer: tok, Vocab: 307},
 			"needs 8 ids for sentinels at the end of the model's vocabulary of 307, the tokenizer's 300 leave 7: prepare the data with --vocab 299 or smaller, or give the model a vocabulary of 308"},
-		{Task{Objective: SpanCorruption, Batch: 1, Length: 128, Tokenizer: tok, Vocab: 200}, "leave 0"},
-		{Task{Objective: PrefixLM, Batch: 1, Length: 1, Tokenizer: tok}, "want at least 2, one for each half"},
-		{Task{Objective: SpanCorruption, Batch: 8, Length: 128, Tokenizer: tok, Vocab: 308}, "1000 tokens hold 7 windows of 142, fewer than the 8"},
-		{Task{Objective: MaskedLM, Batch: 0, Length: 8, Tokenizer: tok}, "want at least 1 × 1"},
+		{Task{Objective: objective.SpanCorruption, Batch: 1, Length: 128, Tokenizer: tok, Vocab: 200}, "leave 0"},
+		{Task{Objective: objective.PrefixLM, Batch: 1, Length: 1, Tokenizer: tok}, "want at least 2, one for each half"},
+		{Task{Objective: objective.SpanCorruption, Batch: 8, Length: 128, Tokenizer: tok, Vocab: 308}, "1000 tokens hold 7 windows of 142, fewer than the 8"},
+		{Task{Objective: objective.MaskedLM, Batch: 0, Length: 8, Tokenizer: tok}, "want at least 1 × 1"},
 	} {
 		if _, err := NewShuffled(stream, c.task, 1); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v, want %q", c.task, err, c.want)
 		}
 	}
-	if _, err := NewShuffled(stream, Task{Objective: SpanCorruption, Batch: 1, Length: 128, Tokenizer: tok, Vocab: 308}, 1); err != nil {
+	if _, err := NewShuffled(stream, Task{Objective: objective.SpanCorruption, Batch: 1, Length: 128, Tokenizer: tok, Vocab: 308}, 1); err != nil {
 		t.Errorf("just enough ids: %v", err)
 	}
-	if n, err := (Task{Objective: SpanCorruption, Length: 128}).Sentinels(); n != 8 || err != nil {
+	if n, err := (Task{Objective: objective.SpanCorruption, Length: 128}).Sentinels(); n != 8 || err != nil {
 		t.Errorf("%d sentinels (%v), want 8", n, err)
 	}
-	if n, err := (Task{Objective: PrefixLM, Length: 128}).Sentinels(); n != 0 || err != nil {
+	if n, err := (Task{Objective: objective.PrefixLM, Length: 128}).Sentinels(); n != 0 || err != nil {
 		t.Errorf("%d sentinels (%v), want none", n, err)
 	}
-	if _, err := NewSequential(random(141, 300), task(t, SpanCorruption, 1, 128)); err == nil || !strings.Contains(err.Error(), "141 tokens, want at least 142") {
+	if _, err := NewSequential(random(141, 300), task(t, objective.SpanCorruption, 1, 128)); err == nil || !strings.Contains(err.Error(), "141 tokens, want at least 142") {
 		t.Errorf("a stream shorter than a text: %v", err)
 	}
 }
@@ -485,7 +461,7 @@ func TestObjectivesOfPreparedText(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	for _, name := range Objectives() {
+	for _, name := range objective.All() {
 		x := Task{Objective: name, Batch: 4, Length: 24, Tokenizer: d.Tokenizer(), Vocab: d.Tokenizer().VocabSize()}
 		sentinels, err := x.Sentinels()
 		if err != nil {

@@ -18,7 +18,7 @@ type Sequential struct {
 	stream  *Stream
 	shapes  Shapes
 	cut     cut
-	fill    objective
+	fill    rows
 	purpose uint64
 	windows int64
 }

@@ -2,26 +2,15 @@ package corpus
 
 import (
 	"fmt"
-	"strings"
 
+	"march/trainloop/objective"
 	"march/trainloop/rng"
 	"march/trainloop/tokenizer"
 )
 
-// The objectives: what a model learns to predict, and so how windows of text become rows.
-const (
-	CausalLM       = "causal-lm"       // each token from those before it
-	MaskedLM       = "masked-lm"       // tokens that were masked, from those on both sides
-	SpanCorruption = "span-corruption" // the spans left out of a text, by an encoder-decoder
-	PrefixLM       = "prefix-lm"       // the second half of a text from the first, by an encoder-decoder
-)
-
-// Objectives lists them.
-func Objectives() []string { return []string{CausalLM, MaskedLM, SpanCorruption, PrefixLM} }
-
 // Task says what batches to make of a stream.
 type Task struct {
-	Objective string // "": CausalLM
+	Objective string // of package objective; "": causal-lm
 	Batch     int    // rows of a micro-batch
 	// Length is the number of tokens of a row: of the input (causal-lm, masked-lm), of the
 	// corrupted text that the encoder reads (span-corruption), of both halves together (prefix-lm).
@@ -32,8 +21,8 @@ type Task struct {
 	Vocab int
 }
 
-// objective is how one objective makes rows.
-type objective interface {
+// rows is how one objective makes rows.
+type rows interface {
 	// fill writes a row from a window's tokens into a blank row and returns the number of its
 	// labels. A window at a stream's end may be shorter than others, but not than cut.least.
 	fill(window []int64, random rng.Stream, row Batch) (labels int)
@@ -53,66 +42,51 @@ func (t Task) Shapes() (Shapes, error) {
 	if t.Batch < 1 || t.Length < 1 {
 		return Shapes{}, fmt.Errorf("corpus: batches of %d × %d tokens, want at least 1 × 1", t.Batch, t.Length)
 	}
-	s := Shapes{Batch: t.Batch, Length: t.Length}
-	switch t.objective() {
-	case CausalLM:
-	case MaskedLM:
-		s.Lengths = true
-	case SpanCorruption:
-		c, err := corruptionFor(t.Length)
-		if err != nil {
-			return Shapes{}, err
-		}
-		s.Lengths, s.Decoder = true, c.targets()
-	case PrefixLM:
-		if t.Length < 2 {
-			return Shapes{}, fmt.Errorf("corpus: %s with texts of %d token: want at least 2, one for each half", PrefixLM, t.Length)
-		}
-		s.Lengths, s.Length, s.Decoder = true, t.Length-t.Length/2, t.Length/2
-	default:
-		return Shapes{}, fmt.Errorf("corpus: no objective %q, want one of %s", t.Objective, strings.Join(Objectives(), ", "))
+	n, err := objective.SizesOf(t.objective(), t.Length)
+	if err != nil {
+		return Shapes{}, fmt.Errorf("corpus: %w", err)
 	}
-	return s, nil
+	return Shapes{Batch: t.Batch, Length: n.Input, Decoder: n.Target, Lengths: t.objective() != objective.CausalLM}, nil
 }
 
 // Sentinels is the number of ids at the end of the model's vocabulary that the task takes for
 // sentinels, and that the tokenizer must leave free; 0 for all but span-corruption.
 func (t Task) Sentinels() (int, error) {
-	if t.objective() != SpanCorruption {
+	if t.objective() != objective.SpanCorruption {
 		return 0, nil
 	}
-	c, err := corruptionFor(t.Length)
-	return c.sentinels(), err
+	c, err := objective.CorruptionFor(t.Length)
+	return c.Sentinels(), err
 }
 
 func (t Task) objective() string {
 	if t.Objective == "" {
-		return CausalLM
+		return objective.CausalLM
 	}
 	return t.Objective
 }
 
 // open checks a task and gives what carries it out.
-func (t Task) open() (Shapes, cut, objective, error) {
+func (t Task) open() (Shapes, cut, rows, error) {
 	shapes, err := t.Shapes()
 	if err != nil {
 		return Shapes{}, cut{}, nil, err
 	}
 	var v *vocabulary
-	if t.objective() != CausalLM {
+	if t.objective() != objective.CausalLM {
 		if v, err = newVocabulary(t); err != nil {
 			return Shapes{}, cut{}, nil, err
 		}
 	}
 	n, s := int64(t.Length), int64(shapes.Length)
 	switch t.objective() {
-	case MaskedLM:
+	case objective.MaskedLM:
 		return shapes, cut{n, n, 1}, masked{v}, nil
-	case SpanCorruption:
-		c, _ := corruptionFor(t.Length) // Shapes has seen it
-		err := v.leaves(c.sentinels(), t)
-		return shapes, cut{int64(c.raw), int64(c.raw), int64(c.raw)}, spans{c, v}, err
-	case PrefixLM:
+	case objective.SpanCorruption:
+		c, _ := objective.CorruptionFor(t.Length) // Shapes has seen it
+		raw, err := int64(c.Raw), v.leaves(c.Sentinels(), t)
+		return shapes, cut{raw, raw, raw}, spans{c, v}, err
+	case objective.PrefixLM:
 		return shapes, cut{n, n, s + 1}, prefix{v}, nil
 	}
 	return shapes, cut{n, n + 1, 2}, causal{}, nil
@@ -140,7 +114,7 @@ func newVocabulary(t Task) (*vocabulary, error) {
 		name   string
 		to     *int64
 		needed bool
-	}{{tokenizer.EndOfText, &v.endOfText, true}, {tokenizer.Mask, &v.mask, t.Objective == MaskedLM}, {tokenizer.Pad, new(int64), false}} {
+	}{{tokenizer.EndOfText, &v.endOfText, true}, {tokenizer.Mask, &v.mask, t.Objective == objective.MaskedLM}, {tokenizer.Pad, new(int64), false}} {
 		id, ok := t.Tokenizer.ID(token.name)
 		if ok {
 			*token.to, v.special[id] = int64(id), true
@@ -176,6 +150,3 @@ func (v *vocabulary) shift(decoder, labels []int64) {
 	decoder[0] = v.endOfText
 	copy(decoder[1:], labels)
 }
-
-// share is 15 % of n, rounded half up: both masked-lm and span-corruption hide so many.
-func share(n int) int { return (15*n + 50) / 100 }

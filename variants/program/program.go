@@ -27,6 +27,9 @@ type Options struct {
 	Target graphgen.Target // "": portable
 	Batch  int             // sequences of a micro-batch; 0: [DefaultBatch]
 	Length int             // tokens of a sequence; 0: the config's
+	// DecoderLength is that of decoder_tokens and labels of an encoder-decoder; 0: as the
+	// objective has it for sequences of Length.
+	DecoderLength int
 	Seed   uint64          // of the start values
 	Graphs []string        // which of [Graphs]; nil: all
 }
@@ -194,6 +197,9 @@ func (w *writer) graph(name string) error {
 	d, err := c.Dims(o.Batch, o.Length)
 	if err != nil {
 		return err
+	}
+	if d.Decoder != 0 && o.DecoderLength != 0 {
+		d.Decoder = o.DecoderLength
 	}
 	var g *variants.Graph
 	switch name {

@@ -110,11 +110,23 @@ func LoadModel(rt *runtime.Runtime, programDir, params string) (_ *LoadedModel, 
 		}
 		tensors[p.Name] = t
 	}
-	x, err := evalsuite.NewONNXModel(rt, filepath.Join(programDir, g.File), tensors, m.MaxLength)
+	x, err := evalsuite.NewONNXModel(rt, filepath.Join(programDir, g.File), ReadBy(m, "eval", tensors), m.MaxLength)
 	if err != nil {
 		return nil, err
 	}
 	return &LoadedModel{x, m, b}, nil
+}
+
+// ReadBy are those of a model's parameters that one of its graphs reads. Some may have no
+// effect on it, and then it has no inputs for them.
+func ReadBy(m *manifest.Manifest, graph string, params map[string]*runtime.Tensor) map[string]*runtime.Tensor {
+	read := map[string]*runtime.Tensor{}
+	for _, p := range m.Graphs[graph].Inputs {
+		if t := params[p.Name]; t != nil {
+			read[p.Name] = t
+		}
+	}
+	return read
 }
 
 // Evaluate scores the newest checkpoint in a run's folder on the lab's suites; predictions

@@ -73,9 +73,6 @@ func CellDir(out string, v variants.Variant, seed uint64) string {
 // ProgramDir is the program's folder in a run's.
 func ProgramDir(run string) string { return filepath.Join(run, "program") }
 
-// objective is what all variants are trained for until their configs say.
-const objective = corpus.CausalLM
-
 // settings are what the cell's run is identified by.
 func (l *Lab) settings(c Cell) (trainloop.Settings, error) {
 	cfg := c.Variant.Config
@@ -92,7 +89,7 @@ func (l *Lab) settings(c Cell) (trainloop.Settings, error) {
 		return trainloop.Settings{}, fmt.Errorf("the data's tokenizer has %d tokens, the model's vocab is %d: prepare the data with --vocab %d, or --set vocab=%d", info.VocabSize, cfg.Vocab, cfg.Vocab, info.VocabSize)
 	}
 	return trainloop.Settings{
-		Study: c.Variant.Study, Variant: c.Variant.Name(), Arch: cfg.Arch, Scale: c.Variant.Scale, Config: config, Objective: objective,
+		Study: c.Variant.Study, Variant: c.Variant.Name(), Arch: cfg.Arch, Scale: c.Variant.Scale, Config: config, Objective: cfg.Training.Objective,
 		Target: string(l.Target), Precision: "fp32", Seed: c.Seed, Steps: int64(cfg.Training.Steps), TokensPerStep: cfg.Training.TokensPerStep,
 		MicroBatch: batch, Length: cfg.Length, DataSHA256: info.SHA256, Tokenizer: info.TokenizerSHA256, DataSource: l.DataName,
 		Threads: l.Runtime.Threads(), Device: l.Runtime.Device().String(), Runtime: l.Runtime.Version(),
@@ -167,12 +164,12 @@ func (l *Lab) program(c Cell, s trainloop.Settings) error {
 
 // validate is the validation loss of the parameters in training.
 func (l *Lab) validate(ctx context.Context, c Cell, e *trainloop.Engine) (float64, error) {
-	m, err := evalsuite.NewONNXModel(l.Runtime, filepath.Join(ProgramDir(c.Dir), "eval.onnx"), e.Parameters(), e.Manifest.MaxLength)
+	m, err := evalsuite.NewONNXModel(l.Runtime, filepath.Join(ProgramDir(c.Dir), "eval.onnx"), ReadBy(e.Manifest, "eval", e.Parameters()), e.Manifest.MaxLength)
 	if err != nil {
 		return 0, err
 	}
 	defer m.Close()
-	p, err := evalsuite.NewPerplexity(l.Data.Valid(), evalsuite.PerplexityOptions{})
+	p, err := evalsuite.NewPerplexity(l.Data.Valid(), evalsuite.PerplexityOptions{MaskPasses: 1})
 	if err != nil {
 		return 0, err
 	}
