@@ -62,6 +62,9 @@ type golden struct {
 			Rate  float64
 		}
 	}
+	Float32 struct { // how far the same computation in float32 is from the golden
+		GradNorm float64 `json:"step_grad_norm_relative"`
+	}
 	Steps      []goldenStep
 	Logits     struct{ Sequence int }
 	Parameters []struct {
@@ -221,7 +224,7 @@ func checkGolden(t *testing.T, rt *runtime.Runtime, g golden, want *safetensors.
 		if err != nil {
 			t.Fatal(err)
 		}
-		if relative(norm, s.GradNorm) > 1e-4 {
+		if relative(norm, s.GradNorm) > max(1e-4, 5*g.Float32.GradNorm) {
 			t.Errorf("step %d: gradient norm %v, the oracle's %v", i+1, norm, s.GradNorm)
 		}
 	}

@@ -54,7 +54,7 @@ type Bias struct {
 	QKV    bool `yaml:"qkv" json:"qkv" doc:"bias of queries, keys and values"`
 	Out    bool `yaml:"out" json:"out" doc:"bias of the attention's output"`
 	FF     bool `yaml:"ff" json:"ff" doc:"biases of the feed-forward layer"`
-	Output bool `yaml:"output" json:"output" doc:"bias of the output projection"`
+	Output bool `yaml:"output" json:"output" doc:"biases of the output projection and of output.transform"`
 	Norm   bool `yaml:"norm" json:"norm" doc:"bias of a LayerNorm (an RMS norm has none)"`
 }
 

@@ -61,7 +61,7 @@ func (m *model) output(x *graphgen.Tensor) *graphgen.Tensor {
 	c := m.c
 	m.g.In("output", func() {
 		if c.Output.Transform {
-			x = graphgen.Activation(c.Act, m.linear(x, "output.dense", c.D, true, "output.dense_bias"))
+			x = graphgen.Activation(c.Act, m.linear(x, "output.dense", c.D, c.Bias.Output, "output.dense_bias"))
 			x = m.norm("output.norm", x)
 		}
 		if c.Output.Scaled {

@@ -2,7 +2,10 @@
 // of each objective's batches are. It makes no batches: package corpus does.
 package objective
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // The objectives.
 const (
@@ -39,7 +42,7 @@ func SizesOf(objective string, length int) (Sizes, error) {
 		}
 		return Sizes{Input: length - length/2, Target: length / 2}, nil
 	}
-	return Sizes{}, fmt.Errorf("no objective %q, want one of %v", objective, All())
+	return Sizes{}, fmt.Errorf("no objective %q, want one of %s", objective, strings.Join(All(), ", "))
 }
 
 // Corruption is how many tokens of a text are left out (Noise), in how many spans, so that

@@ -22,19 +22,15 @@ func table(rows string) []forms {
 
 // The lexicon. Every word occurs hundreds of times in a megabyte.
 var (
-	// people by gender
-	people = [2][]forms{
-		table("king kings boy boys man men father fathers brother brothers"),
-		table("queen queens girl girls woman women mother mothers sister sisters"),
-	}
-	names  = [2][]string{strings.Fields("Tom Paul Max Ben"), strings.Fields("Mary Anna Lucy Emma")}
-	things = table("cup cups lamp lamps book books ball balls coin coins box boxes ring rings key keys")
+	animals = table("dog dogs cat cats bear bears bird birds fox foxes wolf wolves horse horses duck ducks rabbit rabbits mouse mice")
+	names   = [2][]string{strings.Fields("Tom Paul Max Ben"), strings.Fields("Mary Anna Lucy Emma")}
+	things  = table("cup cups lamp lamps book books ball balls coin coins box boxes ring rings key keys")
 
-	acts     = table("sleeps sleep runs run sings sing laughs laugh waits wait dances dance smiles smile works work") // somebody
-	deeds    = table("sees see likes like helps help follows follow knows know finds find")                           // somebody to somebody
-	handling = table("wants want takes take finds find loses lose paints paint breaks break")                         // somebody to a thing
-	meeting  = table("sees see finds find wants want likes like")                                                     // somebody or something
-	self     = table("hurts hurt praises praise blames blame washes wash")                                            // somebody to oneself
+	acts     = table("sleeps sleep runs run sings sing laughs laugh waits wait dances dance smiles smile works work") // an animal
+	deeds    = table("sees see likes like helps help follows follow knows know finds find")                           // one to another
+	handling = table("wants want takes take finds find loses lose paints paint breaks break")                         // one to a thing
+	meeting  = table("sees see finds find wants want likes like")                                                     // one to another or to a thing
+	self     = table("hurts hurt praises praise blames blame washes wash")                                            // one to itself
 	saying   = table("says say thinks think hopes hope")
 	knowing  = table("knows know tells tell remembers remember")
 	giving   = table("gives give shows show brings bring")
@@ -59,8 +55,7 @@ func one[T any](w *writer, list []T) T { return list[w.Below(uint64(len(list)))]
 
 func (w *writer) number() int { return int(w.Below(2)) }
 
-// person is somebody of any gender.
-func (w *writer) person() forms { return one(w, people[w.Below(2)]) }
+func (w *writer) animal() forms { return one(w, animals) }
 
 // heldOutShare: one combination in so many is held out.
 const heldOutShare = 5
@@ -97,7 +92,7 @@ func (w *writer) thing() string {
 	return join("the", adjective, one(w, things)[w.number()])
 }
 
-// aside is a phrase between a subject and its verb: a place or people near by.
+// aside is a phrase between a subject and its verb: a place or animals near by.
 func (w *writer) aside() string {
 	if w.near {
 		return ""
@@ -105,7 +100,7 @@ func (w *writer) aside() string {
 	if w.chance(50) {
 		return join(one(w, placing), "the", one(w, things)[w.number()])
 	}
-	return join(one(w, placing), "the", w.person()[w.number()])
+	return join(one(w, placing), "the", w.animal()[w.number()])
 }
 
 // where ends a sentence, or nothing does.
@@ -120,19 +115,19 @@ func (w *writer) where() string {
 func (w *writer) predicate(pick func(func() forms, []forms) (forms, forms)) (subject forms, verb forms, rest string) {
 	switch w.Below(3) {
 	case 0:
-		subject, verb = pick(w.person, acts)
+		subject, verb = pick(w.animal, acts)
 		return subject, verb, w.where()
 	case 1:
-		subject, verb = pick(w.person, handling)
+		subject, verb = pick(w.animal, handling)
 		return subject, verb, w.thing()
 	}
-	subject, verb = pick(w.person, deeds)
-	return subject, verb, join("the", w.person()[w.number()])
+	subject, verb = pick(w.animal, deeds)
+	return subject, verb, join("the", w.animal()[w.number()])
 }
 
-// about is a clause on somebody: the girls near the river sleep.
+// about is a clause on animals: the birds sleep near the river.
 func (w *writer) about() string {
-	s, v := w.free(w.person, acts)
+	s, v := w.free(w.animal, acts)
 	n := w.number()
 	return join("the", s[n], v[n], one(w, placing), "the", one(w, places))
 }

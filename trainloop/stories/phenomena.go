@@ -16,7 +16,7 @@ var phenomena = []struct {
 	{"determiner_noun_agreement_with_adjectives", "determiner_noun_agreement", "morphology",
 		"a noun agrees with its determiner across two adjectives", 12, determinerNoun},
 	{"anaphor_number_agreement", "anaphor_agreement", "morphology",
-		"a reflexive has the number of its subject, whoever stands between", 12, anaphorNumber},
+		"a reflexive has the number of its subject, whatever stands between", 12, anaphorNumber},
 	{"principle_A_domain", "binding", "syntax/semantics",
 		"a reflexive is bound in its own clause, not in the one above", 12, principleA},
 	{"npi_ever", "npi_licensing", "semantics",
@@ -29,17 +29,17 @@ var phenomena = []struct {
 		"a question's gap lies in a that-clause, not in a question of its own", 16, whIsland},
 }
 
-// The boys near the king sleep.
+// The birds near the dog sleep.
 func acrossPhrase(w *writer) frame {
 	s, v, rest := w.predicate(w.key)
 	aside := w.aside()
 	return func(c, k int) string { return join("the", s[c], aside, v[k], rest, ".") }
 }
 
-// The boy that the girls like sleeps.
+// The fox that the birds like sleeps.
 func acrossClause(w *writer) frame {
 	s, v, rest := w.predicate(w.key)
-	who, does := w.free(w.person, deeds)
+	who, does := w.free(w.animal, deeds)
 	n := w.number()
 	clause := join("that the", who[n], does[n])
 	if w.near {
@@ -48,9 +48,9 @@ func acrossClause(w *writer) frame {
 	return func(c, k int) string { return join("the", s[c], clause, v[k], rest, ".") }
 }
 
-// The boy finds these small red cups.
+// The fox finds these small red cups.
 func determinerNoun(w *writer) frame {
-	s, v := w.key(w.person, handling)
+	s, v := w.key(w.animal, handling)
 	n, d, x := w.number(), one(w, determiners), one(w, things)
 	adjectives := join(one(w, sizes), one(w, colours))
 	if w.near {
@@ -60,26 +60,19 @@ func determinerNoun(w *writer) frame {
 	return func(c, k int) string { return join("the", s[n], v[n], d[c], adjectives, x[k], where, ".") }
 }
 
-var himHer = [2]string{"himself", "herself"}
+var reflexives = [2]string{"itself", "themselves"}
 
-// The boys near the king will hurt themselves.
+// The birds near the fox will hurt themselves.
 func anaphorNumber(w *writer) frame {
-	n, v, reflexive := w.selfish()
+	n, v := w.key(w.animal, self)
 	aside, where := w.aside(), w.where()
-	return func(c, k int) string { return join("the", n[c], aside, "will", v[1], reflexive[k], where, ".") }
+	return func(c, k int) string { return join("the", n[c], aside, "will", v[1], reflexives[k], where, ".") }
 }
 
-// selfish draws somebody with a reflexive verb, and the reflexives for one and for many.
-func (w *writer) selfish() (noun, verb forms, reflexive [2]string) {
-	g := w.number()
-	noun, verb = w.key(func() forms { return one(w, people[g]) }, self)
-	return noun, verb, [2]string{himHer[g], "themselves"}
-}
-
-// The kings say that the girl near the boys will hurt herself.
+// The dogs say that the cat near the birds will hurt itself.
 func principleA(w *writer) frame {
-	n, v, reflexive := w.selfish()
-	who, says := w.free(w.person, saying)
+	n, v := w.key(w.animal, self)
+	who, says := w.free(w.animal, saying)
 	above := [2]int{1, 0} // the number of the clause above is the other one
 	if w.near && w.chance(50) {
 		above = [2]int{0, 1}
@@ -87,11 +80,11 @@ func principleA(w *writer) frame {
 	aside, where := w.aside(), w.where()
 	return func(c, k int) string {
 		m := above[c]
-		return join("the", who[m], says[m], "that the", n[c], aside, "will", v[1], reflexive[k], where, ".")
+		return join("the", who[m], says[m], "that the", n[c], aside, "will", v[1], reflexives[k], where, ".")
 	}
 }
 
-// No boy near the girl ever sleeps. / The boy near the girl often sleeps.
+// No fox near the bird ever sleeps. / The fox near the bird often sleeps.
 func npiEver(w *writer) frame {
 	s, v, rest := w.predicate(w.key)
 	n := w.number()
@@ -102,45 +95,51 @@ func npiEver(w *writer) frame {
 
 var often = []string{"often", "always"}
 
-// The boy never gives the girls any cups. / The boy often gives the girls some cups.
+// The fox never gives the birds any cups. / The fox often gives the birds some cups.
 func npiAny(w *writer) frame {
 	adverb, det := [2]string{"never", one(w, often)}, [2]string{"any", "some"}
 	x, n := one(w, things)[1], w.number()
 	if w.near {
-		s, v := w.key(w.person, handling)
+		s, v := w.key(w.animal, handling)
 		return func(c, k int) string { return join("the", s[n], adverb[c], v[n], det[k], x, ".") }
 	}
-	s, v := w.key(w.person, giving)
-	whom := w.person()[w.number()]
+	s, v := w.key(w.animal, giving)
+	whom := w.animal()[w.number()]
 	return func(c, k int) string { return join("the", s[n], adverb[c], v[n], "the", whom, det[k], x, ".") }
 }
 
 // event is an embedded clause with its object apart.
 func (w *writer) event() (clause, object string) {
-	s, v := w.key(w.person, handling)
+	s, v := w.key(w.animal, handling)
 	n := w.number()
 	return join("the", s[n], v[n]), w.thing()
 }
 
-// The girl knows what the boy finds. / The girl knows that the boy finds the cup.
+// The bird knows what the fox finds. / The bird knows that the fox finds the cup.
 func whVersusThat(w *writer) frame {
-	who, v := w.free(w.person, knowing)
+	who, v := w.free(w.animal, knowing)
 	n := w.number()
 	event, object := w.event()
 	word, rest := [2]string{"what", "that"}, [2]string{"", object}
 	return func(c, k int) string { return join("the", who[n], v[n], word[k], event, rest[c], ".") }
 }
 
-// Who does the girl know that the boy finds? / When does the girl know what the boy finds?
+// Who does the fox know that the bird finds? / When does the fox know what the bird finds?
+// The words that stand for each side vary, so that no liking of an untrained model for one
+// of them decides.
 func whIsland(w *writer) frame {
-	who, v := w.free(w.person, knowing)
-	s, does := w.key(w.person, meeting)
+	who, v := w.free(w.animal, knowing)
+	s, does := w.key(w.animal, meeting)
 	n, m := w.number(), w.number()
-	start, word := [2]string{"who", "when"}, [2]string{"that", "what"}
+	start := [2]string{one(w, fillers), one(w, []string{"when", "where", "why"})}
+	word := [2]string{"that", one(w, fillers)}
 	return func(c, k int) string {
 		return join(start[c], [2]string{"does", "do"}[n], "the", who[n], v[1], word[k], "the", s[m], does[m], "?")
 	}
 }
+
+// fillers ask for what a verb lacks.
+var fillers = []string{"who", "what"}
 
 // quest is a story's frame: somebody has a thing, and finds it in the end.
 func (w *writer) quest() (opening, ending string) {

@@ -26,7 +26,7 @@ import (
 )
 
 // Version changes with every change of the text.
-const Version = "1"
+const Version = "2"
 
 // Split names the two disjoint streams of documents.
 type Split uint64
