@@ -33,7 +33,8 @@ func (s *stack) embed(tokens *graphgen.Tensor) (x *graphgen.Tensor) {
 				x = graphgen.Scale(x, 0.5)
 			}
 		case "sinusoidal":
-			x = graphgen.Add(x, s.g.Sinusoids(x.DType(), s.length, c.D, positionBase))
+			p := s.g.Sinusoids(x.DType(), s.length, c.D, positionBase)
+			x = graphgen.Add(x, s.drop(s.name+".position", c.Dropout.Rate, p, s.length, c.D))
 		}
 		x = graphgen.Reshape(x, s.rows(), c.D)
 		if c.Norm.Embed {
