@@ -137,6 +137,9 @@ func hardware(r *record.Run) string {
 	if r.Machine.Threads > 0 {
 		parts = append(parts, plural(r.Machine.Threads, "thread", "threads"))
 	}
+	if r.Machine.AtOnce > 1 {
+		parts = append(parts, plural(r.Machine.AtOnce, "run", "runs")+" at once")
+	}
 	if r.Machine.OS != "" {
 		parts = append(parts, r.Machine.OS)
 	}

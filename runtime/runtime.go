@@ -112,7 +112,7 @@ func Open(o Options) (*Runtime, error) {
 		return nil, fmt.Errorf("threads: %d, want 1 to %d, or 0 for one a core", o.Threads, maxThreads)
 	}
 	if o.Threads == 0 {
-		o.Threads = hostcpu.Read().Threads()
+		o.Threads = DefaultThreads()
 	}
 	lib, source, err := load(o.Library)
 	if err != nil {
@@ -123,6 +123,10 @@ func Open(o Options) (*Runtime, error) {
 		sessions: map[*Session]struct{}{}, buffers: map[*Buffer]struct{}{},
 	}, nil
 }
+
+// DefaultThreads is what Options.Threads 0 stands for: one for each physical core allowed
+// to this process.
+func DefaultThreads() int { return hostcpu.Read().Threads() }
 
 // maxThreads only catches slips: ONNX Runtime starts whatever it is asked for.
 const maxThreads = 1024

@@ -11,6 +11,7 @@ import (
 	"march/cmd/internal/sweep"
 	"march/results"
 	"march/results/record"
+	"march/runtime"
 	"march/variants"
 )
 
@@ -22,6 +23,7 @@ var benchCommand = command{
 	examples: []example{
 		{"march bench", "six variants, in minutes"},
 		{"march bench --study sharing --out runs/sharing", "all sixteen of a study"},
+		{"march bench --at-once 1", "one cell after the other, with all threads"},
 		{"march bench --variant 'deep_*' --variant baseline --seeds 3 --out runs/deep", "three seeds of four variants"},
 		{"march bench --variant baseline --variant baseline+heads=12+qkv_dim=8 --blimp blimp/data --out runs/heads", "with BLiMP from a local folder"},
 	},
@@ -30,6 +32,7 @@ var benchCommand = command{
 		study := f.String("study", "", "all variants of a `STUDY`")
 		seeds := f.Int("seeds", 1, "`NUMBER` of seeds of every variant, from 1 on")
 		lab := addLabFlags(f, "ppl,grammar")
+		atOnce := f.Int("at-once", 0, "`CELLS` that run at once, each on its share of the threads (default: at scale tiny one for each thread, else one)")
 		out := f.String("out", filepath.Join("runs", "bench"), "`FOLDER` of all cells")
 		format := f.String("format", "text", "`FORMAT` of the table: "+joined(results.Formats))
 		device := addDeviceFlags(f)
@@ -41,6 +44,9 @@ var benchCommand = command{
 			if err != nil {
 				return usagef("--format: %w", err)
 			}
+			if *atOnce < 0 {
+				return usagef("--at-once %d: wanted 1 or more", *atOnce)
+			}
 			if *seeds < 1 {
 				return usagef("--seeds %d: wanted 1 or more", *seeds)
 			}
@@ -48,7 +54,13 @@ var benchCommand = command{
 			if err != nil {
 				return err
 			}
-			rt, err := device.open()
+			options, err := device.options()
+			if err != nil {
+				return err
+			}
+			cells := sweep.Cells(*out, list, *seeds, lab.batch)
+			*atOnce, options.Threads = shares(*atOnce, options.Threads, len(cells), model.scale)
+			rt, err := runtime.Open(options)
 			if err != nil {
 				return err
 			}
@@ -60,14 +72,14 @@ var benchCommand = command{
 				return err
 			}
 			defer l.Data.Close()
-			cells := sweep.Cells(*out, list, *seeds, lab.batch)
 			at := map[string]int{}
 			for i, c := range cells {
 				at[c.Dir] = i + 1
 			}
 			watch(l, p, func(c sweep.Cell) string { return fmt.Sprintf("[%d/%d] ", at[c.Dir], len(cells)) })
 			began := time.Now()
-			runs, err := l.Bench(ctx, cells, func(i int, c sweep.Cell, r *record.Run) {
+			runs, err := l.Bench(ctx, cells, *atOnce, func(i int, c sweep.Cell, r *record.Run) {
+				p.ended(c.Dir)
 				p.note("[%d/%d] %s: %s", i+1, len(cells), c, outcome(r))
 			})
 			if err != nil {
@@ -84,6 +96,22 @@ var benchCommand = command{
 			return failures(runs)
 		}
 	},
+}
+
+// shares says how many cells run at once and how many threads each has. Models of scale
+// tiny gain little from a second thread, so there each cell has one.
+func shares(atOnce, threads, cells int, scale string) (int, int) {
+	if threads == 0 {
+		threads = runtime.DefaultThreads()
+	}
+	if atOnce == 0 {
+		atOnce = 1
+		if scale == "tiny" {
+			atOnce = threads
+		}
+	}
+	atOnce = min(atOnce, cells)
+	return atOnce, max(1, threads/atOnce)
 }
 
 // benchVariants are the variants that the flags choose, with the flags' budget.

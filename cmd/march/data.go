@@ -48,7 +48,7 @@ var dataPrepareCommand = command{
 			}
 			show := newProgress(e)
 			options.Progress = func(done, total int64) {
-				show.show(func() string {
+				show.show("", func() string {
 					if total == 0 {
 						return size(done) + " read"
 					}

@@ -168,14 +168,14 @@ func watch(l *sweep.Lab, p *progress, position func(sweep.Cell) string) {
 			if m.Valid != nil {
 				p.note("%s%s  step %d: validation loss %.4f", position(c), c.Variant.Name(), m.Step, *m.Valid)
 			}
-			p.show(func() string {
+			p.show(c.Dir, func() string {
 				left := float64(int64(c.Variant.Config.Training.Steps)-m.Step) * m.Seconds / float64(m.Step)
-				return fmt.Sprintf("%s%s  step %d/%d  loss %.4f  %s tok/s  %s left", position(c), c.Variant.Name(), m.Step,
-					c.Variant.Config.Training.Steps, m.Loss, short(float64(m.Tokens)/m.Seconds), seconds(left))
+				return fmt.Sprintf("%s%s %d/%d  loss %.4f  %s left", position(c), c.Variant.Name(), m.Step,
+					c.Variant.Config.Training.Steps, m.Loss, seconds(left))
 			})
 		},
 		Eval: func(c sweep.Cell, suite string, done, total int) {
-			p.show(func() string {
+			p.show(c.Dir, func() string {
 				return fmt.Sprintf("%s%s  %s %s of %s sequences", position(c), c.Variant.Name(), suite, grouped(int64(done)), grouped(int64(total)))
 			})
 		},

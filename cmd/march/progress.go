@@ -2,19 +2,30 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/term"
 )
 
 // progress shows what goes on: on a terminal one line that is drawn over, elsewhere a
-// line now and then.
+// line now and then. Several things may go on at once.
 type progress struct {
 	e        *env
 	terminal bool
-	drawn    int       // width of the line on the terminal
-	last     time.Time // of the last line
+
+	mu     sync.Mutex
+	drawn  int       // width of the line on the terminal
+	last   time.Time // of the last line
+	states []state   // of what goes on, in the order of their beginning
+}
+
+// state is how far one thing is.
+type state struct {
+	of   string
+	text func() string
 }
 
 // How often progress is shown: on a terminal, and in a log.
@@ -34,8 +45,16 @@ func newProgress(e *env) *progress {
 	return p
 }
 
-// show draws a state, unless one was drawn a moment ago.
-func (p *progress) show(text func() string) {
+// show notes how far the thing named of is, and draws it with all others that go on,
+// unless a line was drawn a moment ago.
+func (p *progress) show(of string, text func() string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i := slices.IndexFunc(p.states, func(s state) bool { return s.of == of }); i >= 0 {
+		p.states[i].text = text
+	} else {
+		p.states = append(p.states, state{of, text})
+	}
 	wait := logLine
 	if p.terminal {
 		wait = redraw
@@ -44,11 +63,15 @@ func (p *progress) show(text func() string) {
 		return
 	}
 	p.last = time.Now()
+	texts := make([]string, len(p.states))
+	for i, s := range p.states {
+		texts[i] = s.text()
+	}
+	line := strings.Join(texts, " | ")
 	if !p.terminal {
-		p.e.logf("%s", text())
+		p.e.logf("%s", line)
 		return
 	}
-	line := text()
 	if w := terminalWidth(p.e); w > 1 && len(line) >= w {
 		line = line[:w-1]
 	}
@@ -56,8 +79,21 @@ func (p *progress) show(text func() string) {
 	p.drawn = len(line)
 }
 
+// ended forgets a thing that no longer goes on.
+func (p *progress) ended(of string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.states = slices.DeleteFunc(p.states, func(s state) bool { return s.of == of })
+}
+
 // clear makes room for another line.
 func (p *progress) clear() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.erase()
+}
+
+func (p *progress) erase() {
 	if p.drawn > 0 {
 		fmt.Fprintf(p.e.stderr, "\r%s\r", strings.Repeat(" ", p.drawn))
 		p.drawn = 0
@@ -66,7 +102,9 @@ func (p *progress) clear() {
 
 // note writes a line that stays.
 func (p *progress) note(format string, args ...any) {
-	p.clear()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.erase()
 	p.e.logf(format, args...)
 }
 

@@ -126,12 +126,13 @@ type Machine struct {
 	Threads     int    `json:"threads,omitempty"`
 	OS          string `json:"os,omitempty"`          // "linux/amd64"
 	ONNXRuntime string `json:"onnxruntime,omitempty"` // version
+	AtOnce      int    `json:"at_once,omitempty"`     // runs that shared the machine, this one included; 0: unknown
 }
 
 // Training is what training came to.
 type Training struct {
 	Steps           int64    `json:"steps"`
-	Tokens          int64    `json:"tokens"`            // labels trained on
+	Tokens          int64    `json:"tokens"`            // of the budget: steps times tokens a step
 	Seconds         float64  `json:"seconds"`           // in steps alone, without validation and checkpoints, over all resumptions
 	TokensPerSecond float64  `json:"tokens_per_second"` // Tokens / Seconds
 	Loss            float64  `json:"loss"`              // nats per token, of the last step

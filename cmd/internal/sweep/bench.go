@@ -1,10 +1,15 @@
 package sweep
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"march/results/record"
 	"march/trainloop"
@@ -32,25 +37,64 @@ func Cells(out string, list []variants.Variant, seeds int, batch int) []Cell {
 	return cells
 }
 
-// Bench runs the cells that have no finished record yet and returns all records, in the
-// cells' order. A cell that breaks is a record with the reason; the bench goes on.
-func (l *Lab) Bench(ctx context.Context, cells []Cell, each func(i int, c Cell, r *record.Run)) ([]record.Run, error) {
+// Bench runs the cells that have no finished record yet, so many at once, and returns all
+// records in the cells' order. A cell that breaks is a record with the reason; the bench
+// goes on. What concerns the whole comparison ends it, and the error comes with the
+// records of the cells that were finished. each hears of every finished cell, one at a time.
+func (l *Lab) Bench(ctx context.Context, cells []Cell, atOnce int, each func(i int, c Cell, r *record.Run)) ([]record.Run, error) {
 	// Everything that a later cell would be refused for is found before the first one runs.
 	for _, c := range cells {
 		if err := l.checkCell(c); err != nil {
 			return nil, fmt.Errorf("%s: %w", c, err)
 		}
 	}
-	var list []record.Run
-	for i, c := range cells {
-		r, err := l.Run(ctx, c)
-		if err != nil {
-			return list, fmt.Errorf("%s: %w", c, err)
-		}
-		list = append(list, *r)
-		each(i, c, r)
+	l.AtOnce = atOnce
+	done := make([]*record.Run, len(cells))
+	work, ctx := errgroup.WithContext(ctx)
+	work.SetLimit(atOnce)
+	var hear sync.Mutex
+	for _, i := range order(cells, atOnce) {
+		c := cells[i]
+		work.Go(func() error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			r, err := l.Run(ctx, c)
+			if err != nil {
+				return fmt.Errorf("%s: %w", c, err)
+			}
+			hear.Lock()
+			defer hear.Unlock()
+			done[i] = r
+			each(i, c, r)
+			return nil
+		})
 	}
-	return list, nil
+	err := work.Wait()
+	var list []record.Run
+	for _, r := range done {
+		if r != nil {
+			list = append(list, *r)
+		}
+	}
+	return list, err
+}
+
+// order is that in which cells begin: as given, or several at once the dearest first, so
+// that they end at about the same time.
+func order(cells []Cell, atOnce int) []int {
+	list, cost := make([]int, len(cells)), make([]float64, len(cells))
+	for i, c := range cells {
+		list[i] = i
+		if b, err := c.Variant.Config.Budget(); err == nil {
+			t := c.Variant.Config.Training
+			cost[i] = float64(b.TrainingFLOPs) * float64(t.TokensPerStep) * float64(t.Steps)
+		}
+	}
+	if atOnce > 1 {
+		slices.SortStableFunc(list, func(a, b int) int { return cmp.Compare(cost[b], cost[a]) })
+	}
+	return list
 }
 
 // checkCell finds what would stop a cell before it starts.

@@ -42,6 +42,7 @@ type Lab struct {
 	Options  evalsuite.Options // Predictions is set per suite
 	// SaveEvery and ValidateEvery are trainloop's.
 	SaveEvery, ValidateEvery int64
+	AtOnce                   int // cells that run at the same time, for their records
 	Progress                 Progress
 }
 
@@ -291,7 +292,7 @@ func (l *Lab) describe(c Cell) (*record.Run, error) {
 			Schedule: scheduleText(c.Variant.Config.Training)},
 		Data: record.Data{Name: l.DataName, SHA256: s.DataSHA256, TokenizerSHA256: s.Tokenizer, Vocab: int64(c.Variant.Config.Vocab), Tokens: info.Tokens},
 		Machine: record.Machine{Hardware: l.Hardware, Threads: l.Runtime.Threads(), OS: goruntime.GOOS + "/" + goruntime.GOARCH,
-			ONNXRuntime: l.Runtime.Version()},
+			ONNXRuntime: l.Runtime.Version(), AtOnce: l.AtOnce},
 	}, nil
 }
 
