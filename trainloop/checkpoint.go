@@ -2,11 +2,8 @@ package trainloop
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -75,7 +72,7 @@ func (e *Engine) save(run string, s State) error {
 			return err
 		}
 		var err error
-		if s.SHA256[file], err = fileSHA256(path); err != nil {
+		if s.SHA256[file], err = atomicfile.SHA256(path); err != nil {
 			return err
 		}
 	}
@@ -171,7 +168,7 @@ func readCheckpoint(dir string) (*Checkpoint, error) {
 		return nil, fmt.Errorf("%s: its state is of step %d", dir, c.Step)
 	}
 	for _, file := range []string{paramsFile, momentsFile} {
-		got, err := fileSHA256(filepath.Join(dir, file))
+		got, err := atomicfile.SHA256(filepath.Join(dir, file))
 		if err != nil {
 			return nil, err
 		}
@@ -198,19 +195,6 @@ func (e *Engine) restore(c *Checkpoint) error {
 		f.Close()
 	}
 	return nil
-}
-
-func fileSHA256(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", fmt.Errorf("%s: %w", path, err)
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 func syncDir(path string) error {

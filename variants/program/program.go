@@ -30,8 +30,8 @@ type Options struct {
 	// DecoderLength is that of decoder_tokens and labels of an encoder-decoder; 0: as the
 	// objective has it for sequences of Length.
 	DecoderLength int
-	Seed   uint64          // of the start values
-	Graphs []string        // which of [Graphs]; nil: all
+	Seed          uint64   // of the start values
+	Graphs        []string // which of [Graphs]; nil: all
 }
 
 // Graphs lists a program's graphs; file NAME.onnx holds graph NAME.
@@ -94,6 +94,11 @@ func write(dir string, v variants.Variant, o Options) (*manifest.Manifest, error
 	// A manifest that stays while the files change would vouch for a mixture.
 	if err := os.Remove(filepath.Join(dir, manifest.File)); err != nil && !os.IsNotExist(err) {
 		return nil, err
+	}
+	for _, name := range Graphs() { // nor may a graph of an older program stay beside the new one
+		if err := os.Remove(filepath.Join(dir, name+".onnx")); err != nil && !os.IsNotExist(err) {
+			return nil, err
+		}
 	}
 	w := &writer{dir: dir, variant: v, options: o, m: m}
 	if err := w.start(); err != nil {
