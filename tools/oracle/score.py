@@ -61,7 +61,7 @@ def main() -> int:
     end, mask = tokenizer.token_to_id("<|endoftext|>"), tokenizer.token_to_id("<|mask|>")
     predictions = [json.loads(line) for line in (a.run / "predictions" / "blimp.jsonl").open()]
     step = max(1, len(predictions) // (a.n // 2))
-    worst, differ, count, texts = 0.0, 0, 0, {}
+    worst, relative, differ, count, texts = 0.0, 0.0, 0, 0, {}
     for p in predictions[::step][: a.n // 2]:
         if p["paradigm"] not in texts:
             lines = (a.blimp / f"{p['paradigm']}.jsonl").read_text().splitlines()
@@ -70,8 +70,9 @@ def main() -> int:
         ours = [score(m, c, [end] + tokenizer.encode(pair[f"sentence_{k}"]).ids, mask) for k in ("good", "bad")]
         count += 2
         worst = max(worst, *(abs(x - y) for x, y in zip(ours, p["scores"])))
+        relative = max(relative, *(abs(x / y - 1) for x, y in zip(ours, p["scores"])))
         differ += (ours[0] > ours[1]) != p["correct"]
-    print(f"{c.arch}: {count} sentences, largest difference {worst:.1e}, {differ} judgements differ")
+    print(f"{c.arch}: {count} sentences, largest difference {worst:.1e}, relative {relative:.1e}, {differ} judgements differ")
     return 0 if worst <= a.bound and not differ else 1
 
 
