@@ -12,9 +12,11 @@ const dropoutModulus = 1<<31 - 1
 // probability 1−rate, else 0, independently for each element of a static shape.
 //
 // It is a pure function of (seed, place, index): seed is an int64 scalar from 0 to 2³¹−2,
-// another one for every micro-batch, and place names what is dropped. With p = 2³¹−1
-// and a, b two numbers that hash (seed, place), element i is kept where
+// another one for every micro-batch, and place names what is dropped. With p = 2³¹−1 and
+// constants of the place (F…, T… below, hashes of its name), element i is kept where
 //
+//	key = (F·seed + T)⁵ mod p                       once in a graph
+//	a = max(Fa·key + Ta mod p, 1), b = Fb·key + Tb mod p
 //	(a·i + b)⁵ mod p < (1−rate)·p
 //
 // The line a·i + b makes any two elements independent (Carter and Wegman, 1979), and the
@@ -31,14 +33,15 @@ func DropoutMask(seed *Tensor, place string, rate float64, d DType, shape ...int
 		square := Mod(Mul(x, x), p)
 		return Mod(Mul(Mod(Mul(square, square), p), x), p)
 	}
-	hash := func(purpose string) *Tensor {
+	line := func(x *Tensor, name string) *Tensor {
 		h := fnv.New64a()
-		h.Write([]byte(purpose + place))
+		h.Write([]byte(name))
 		v := h.Sum64()
 		factor, term := g.Scalar(Int64, float64(1+v%(dropoutModulus-1))), g.Scalar(Int64, float64(v>>33))
-		return fifth(Mod(Add(Mul(seed, factor), term), p))
+		return Mod(Add(Mul(x, factor), term), p)
 	}
-	a, b := Max(hash("a"), g.Scalar(Int64, 1)), hash("b")
+	key := fifth(line(seed, "key"))
+	a, b := Max(line(key, "a"+place), g.Scalar(Int64, 1)), line(key, "b"+place)
 	x := fifth(Mod(Add(Mul(g.Iota(n), a), b), p))
 	keep := Less(x, g.Scalar(Int64, math.Floor((1-rate)*dropoutModulus)))
 	return Reshape(Where(keep, g.Scalar(d, 1/(1-rate)), g.Scalar(d, 0)), shape...)

@@ -100,15 +100,16 @@ func TestDropoutMaskIsTheSame(t *testing.T) {
 		return x2 * x2 % p * x % p
 	}
 	want := make([]bool, n)
-	// The numbers of place "x": FNV-1a of "ax" and "bx".
-	number := func(s string, seed int64) int64 {
+	// The lines of the seed and of place "x": FNV-1a of "key", "ax" and "bx".
+	line := func(s string, x int64) int64 {
 		h := uint64(14695981039346656037)
 		for _, b := range []byte(s) {
 			h = (h ^ uint64(b)) * 1099511628211
 		}
-		return fifth((seed*int64(1+h%(p-1))%p + int64(h>>33)) % p)
+		return (x*int64(1+h%(p-1))%p + int64(h>>33)) % p
 	}
-	a, b := max(number("ax", 77), 1), number("bx", 77)
+	key := fifth(line("key", 77))
+	a, b := max(line("ax", key), 1), line("bx", key)
 	for i := range want {
 		want[i] = fifth((int64(i)*a+b)%p) < int64(math.Floor((1-0.3)*p))
 	}
