@@ -39,7 +39,7 @@ func checkSingle(t *testing.T, rt *runtime.Runtime, g golden, target graphgen.Ta
 	}
 	defer e.Close()
 	single := newSingle(t, rt, dir, m)
-	for name, v := range g.start() {
+	for name, v := range g.start(t) {
 		if err := runtime.Upload(e.Parameters()[name], v); err != nil {
 			t.Fatal(err)
 		}

@@ -91,6 +91,10 @@ func sharingStudy() []entry {
 	axis("universal", "one layer used by all, with step embeddings: a sixth of the layers' parameters", both, universal)
 	axis("universal_act", "universal with adaptive halting for each position: a sixth of the layers' parameters", both,
 		func(c *Config) { universal(c); c.Halting.Kind = "act" })
+	axis("distill", "taught by the trained baseline: half the loss is the distance to its distributions", both,
+		func(c *Config) { c.Training.Distill.Teacher = "baseline" })
+	axis("prune", "half of each matrix's weights masked by magnitude, on a cubic schedule: the count has the masked ones too", both,
+		func(c *Config) { c.Training.Prune.Sparsity = 0.5 })
 	return list
 }
 
@@ -113,7 +117,7 @@ func sharingBaseline(scale, arch string) (Config, error) {
 		Training: Training{
 			Objective: objective.CausalLM, TokensPerStep: z.tokens, Steps: z.steps, Rate: z.rate,
 			Schedule: "cosine", Warmup: 0.1, FinalRate: 0.1, Cooldown: 0.2,
-			Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 0.1, Clip: 1,
+			Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 0.1, Clip: 1, Distill: noDistill, Prune: noPrune,
 		},
 	}
 	if arch == Encoder {
@@ -129,6 +133,12 @@ func sharingBaseline(scale, arch string) (Config, error) {
 
 // noHalting has the numbers that halting starts from.
 var noHalting = Halting{Kind: "none", Threshold: 0.99, Ponder: 0.01}
+
+// noDistill and noPrune have the numbers that their variants start from.
+var (
+	noDistill = Distill{Alpha: 0.5, Temperature: 2}
+	noPrune   = Prune{Start: 0.2, End: 0.8, Every: 10}
+)
 
 // shared is a shape of study sharing: wider layers get the feed-forward width that
 // brings the parameters nearest to the baseline's.

@@ -30,8 +30,8 @@ type Options struct {
 	// DecoderLength is that of decoder_tokens and labels of an encoder-decoder; 0: as the
 	// objective has it for sequences of Length.
 	DecoderLength int
-	Seed   uint64          // of the start values
-	Graphs []string        // which of [Graphs]; nil: all
+	Seed          uint64   // of the start values
+	Graphs        []string // which of [Graphs]; nil: all
 }
 
 // Graphs lists a program's graphs; file NAME.onnx holds graph NAME.
@@ -148,7 +148,14 @@ func describe(v variants.Variant, o Options) (*manifest.Manifest, error) {
 	for _, p := range params {
 		m.Parameters = append(m.Parameters, manifest.Parameter{Name: p.Name, Shape: p.Shape, Decay: p.Decay})
 	}
-	m.Ranges, err = manifest.Layout(m.Parameters)
+	if m.Ranges, err = manifest.Layout(m.Parameters); err != nil {
+		return nil, err
+	}
+	teacher, err := c.TeacherParameters()
+	for _, p := range teacher {
+		m.Teacher = append(m.Teacher, manifest.Parameter{Name: p.Name, Shape: p.Shape})
+	}
+	manifest.Place(m.Teacher)
 	return m, err
 }
 

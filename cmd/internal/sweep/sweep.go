@@ -165,7 +165,11 @@ func (l *Lab) program(c Cell, s trainloop.Settings) error {
 
 // validate is the validation loss of the parameters in training.
 func (l *Lab) validate(ctx context.Context, c Cell, e *trainloop.Engine) (float64, error) {
-	m, err := evalsuite.NewONNXModel(l.Runtime, filepath.Join(ProgramDir(c.Dir), "eval.onnx"), ReadBy(e.Manifest, "eval", e.Parameters()), e.Manifest.MaxLength)
+	params, err := e.Effective()
+	if err != nil {
+		return 0, err
+	}
+	m, err := evalsuite.NewONNXModel(l.Runtime, filepath.Join(ProgramDir(c.Dir), "eval.onnx"), ReadBy(e.Manifest, "eval", params), e.Manifest.MaxLength)
 	if err != nil {
 		return 0, err
 	}
