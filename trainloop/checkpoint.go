@@ -50,6 +50,9 @@ type Checkpoint struct {
 // Params is the file with the parameters.
 func (c Checkpoint) Params() string { return filepath.Join(c.Dir, paramsFile) }
 
+// ParamsSHA256 is that file's digest.
+func (c Checkpoint) ParamsSHA256() string { return c.SHA256[paramsFile] }
+
 // save writes a checkpoint of the engine and drops the oldest ones.
 func (e *Engine) save(run string, s State) error {
 	parent := filepath.Join(run, checkpointsDir)
