@@ -91,7 +91,9 @@ func sharingStudy() []entry {
 	axis("universal", "one layer used by all, with step embeddings: a sixth of the layers' parameters", both, universal)
 	axis("universal_act", "universal with adaptive halting for each position: a sixth of the layers' parameters", both,
 		func(c *Config) { universal(c); c.Halting.Kind = "act" })
-	from := func(source string) { list[len(list)-1].source = source + "; the baseline and its sizes as in " + sharingSource }
+	from := func(source string) {
+		list[len(list)-1].source = source + "; the baseline and its sizes as in " + sharingSource
+	}
 	axis("distill", "taught by the trained baseline: half the loss is the distance to its distributions", both,
 		func(c *Config) { c.Training.Distill.Teacher = "baseline" })
 	from("Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network (2015)")
