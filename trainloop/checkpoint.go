@@ -2,11 +2,8 @@ package trainloop
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -87,7 +84,7 @@ func (e *Engine) save(run string, s State) error {
 			return err
 		}
 		var err error
-		if s.SHA256[file], err = fileSHA256(path); err != nil {
+		if s.SHA256[file], err = atomicfile.SHA256(path); err != nil {
 			return err
 		}
 	}
@@ -187,7 +184,7 @@ func readCheckpoint(dir string) (*Checkpoint, error) {
 		files = append(files, pruningFile)
 	}
 	for _, file := range files {
-		got, err := fileSHA256(filepath.Join(dir, file))
+		got, err := atomicfile.SHA256(filepath.Join(dir, file))
 		if err != nil {
 			return nil, err
 		}
@@ -238,19 +235,6 @@ func (e *Engine) saved() []saved {
 		list = append(list, saved{pruningFile, []string{kindParams, kindMask}, m})
 	}
 	return list
-}
-
-func fileSHA256(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", fmt.Errorf("%s: %w", path, err)
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 func syncDir(path string) error {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"march/graphgen/atomicfile"
 	"march/runtime"
 	"march/trainloop/safetensors"
 	"march/variants"
@@ -65,7 +66,7 @@ func (o *Options) loadTeacher(e *Engine) error {
 	case o.Teacher == "":
 		return fmt.Errorf("program %s has a teacher, whose parameters are not given", o.Program)
 	}
-	sum, err := fileSHA256(o.Teacher)
+	sum, err := atomicfile.SHA256(o.Teacher)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"march/graphgen"
+	"march/graphgen/atomicfile"
 	"march/variants"
 	"march/variants/program"
 )
@@ -116,7 +117,7 @@ func TestTeacherFiles(t *testing.T) {
 	o, _ := small(t, rt, "distill"+sized, variants.Decoder, 4)
 	file := func(x Options) (string, string) {
 		path := filepath.Join(x.Program, program.InitFile)
-		sum, err := fileSHA256(path)
+		sum, err := atomicfile.SHA256(path)
 		if err != nil {
 			t.Fatal(err)
 		}

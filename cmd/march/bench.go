@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -117,14 +119,18 @@ func shares(atOnce, threads, cells int, scale string) (int, int) {
 // benchVariants are the variants that the flags choose, with the flags' budget.
 func benchVariants(e *env, f *pflag.FlagSet, model *selection, lab *labFlags, study string) ([]variants.Variant, error) {
 	if study != "" {
-		names := variants.Names(study)
-		if len(names) == 0 {
+		if !slices.Contains(variants.Studies(), study) {
 			return nil, usagef("--study %q is not one of %s%s", study, abridge(variants.Studies(), 9), didYouMean(study, variants.Studies(), ""))
 		}
-		model.patterns = append(names, model.patterns...)
+		model.patterns = append([]string{study + "/*"}, model.patterns...)
 	}
 	if model.empty() {
 		model.patterns = sweep.DefaultBench()
+		if model.scale == "tiny" && lab.data == "" && !f.Changed("steps") {
+			if err := f.Set("steps", strconv.Itoa(sweep.DefaultSteps)); err != nil {
+				return nil, err
+			}
+		}
 	}
 	list, err := model.models()
 	if err != nil {

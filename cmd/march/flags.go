@@ -38,7 +38,7 @@ func selectFlags(f *pflag.FlagSet, scale string) *selection {
 // changeFlags defines those flags of a selection that do not name models.
 func (s *selection) changeFlags(f *pflag.FlagSet, scale string) {
 	f.StringArrayVar(&s.set, "set", nil, "change an axis of every chosen model, `AXIS=VALUE`; repeatable (march list --axes)")
-	f.StringVar(&s.arch, "arch", "", "`ARCHITECTURE`; of a glob's variants, those that have it (default: each variant's first)")
+	f.StringVar(&s.arch, "arch", "", "`ARCHITECTURES`, joined by commas; of a glob's variants, those that have one (default: each variant's first)")
 	f.StringVar(&s.scale, "scale", scale, "`SIZE` of the models: "+strings.Join(variants.Scales(), ", "))
 }
 
@@ -86,16 +86,21 @@ func (s *selection) models() ([]variants.Variant, error) {
 			return nil, usagef("%s%w", s.where, err)
 		}
 		for _, name := range names {
-			v, err := variants.Find(name, s.scale, s.arch)
-			if err != nil {
-				return nil, usagef("%s%w", s.where, err)
-			}
-			if err := add(v, ""); err != nil {
-				return nil, err
+			for _, arch := range s.archsOf(name) {
+				v, err := variants.Find(name, s.scale, arch)
+				if err != nil {
+					return nil, usagef("%s%w", s.where, err)
+				}
+				if err := add(v, ""); err != nil {
+					return nil, err
+				}
 			}
 		}
 	}
 	for _, file := range s.configs {
+		if strings.Contains(s.arch, ",") {
+			return nil, usagef("--arch %s: a config file wants one architecture", s.arch)
+		}
 		v, err := readConfig(file, s.scale, s.arch)
 		if err != nil {
 			return nil, err
@@ -116,12 +121,30 @@ func (s *selection) match(pattern string) ([]string, error) {
 	}
 	names = slices.DeleteFunc(names, func(name string) bool {
 		base, _, _ := strings.Cut(name, "+")
-		return !slices.Contains(variants.Archs(base), s.arch)
+		return !slices.ContainsFunc(variants.Archs(base), s.wants)
 	})
 	if len(names) == 0 {
 		return nil, fmt.Errorf("no variant that pattern %q matches has architecture %q", pattern, s.arch)
 	}
 	return names, nil
+}
+
+// wants tells whether --arch asks for an architecture.
+func (s *selection) wants(arch string) bool { return slices.Contains(strings.Split(s.arch, ","), arch) }
+
+// archsOf lists which of a variant's architectures are meant: those that --arch asks for,
+// or what it asks for where the variant has none, for the error; "" is the variant's first.
+func (s *selection) archsOf(name string) []string {
+	if s.arch == "" {
+		return []string{""}
+	}
+	base, _, _ := strings.Cut(name, "+")
+	if full, err := variants.Find(base, "tiny", ""); err == nil {
+		if list := slices.DeleteFunc(slices.Clone(variants.Archs(full.FullName())), func(a string) bool { return !s.wants(a) }); len(list) > 0 {
+			return list
+		}
+	}
+	return strings.Split(s.arch, ",")[:1]
 }
 
 // one is models for commands that work on a single one.

@@ -42,8 +42,9 @@ var showCommand = command{
 				return printJSON(e.stdout, struct {
 					entry
 					Difference []change        `json:"difference"`
+					Diagram    string          `json:"diagram"`
 					Config     variants.Config `json:"config"`
-				}{c.entry(v.Scale), c.changes(), v.Config})
+				}{c.entry(v.Scale), c.changes(), v.Config.Diagram(), v.Config})
 			}
 			return c.show(e)
 		}
@@ -91,6 +92,10 @@ func (c costed) show(e *env) error {
 		for _, x := range changes {
 			fmt.Fprintf(e.stdout, "#   %s: %s → %s\n", x.Axis, x.Baseline, x.Value)
 		}
+	}
+	fmt.Fprintln(e.stdout, "#")
+	for line := range strings.Lines(v.Config.Diagram()) {
+		fmt.Fprint(e.stdout, "# "+line)
 	}
 	fmt.Fprintf(e.stdout, "\nvariant: %s/%s\n%s", v.Study, v.Base, v.Config.YAML())
 	return nil

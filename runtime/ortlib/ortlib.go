@@ -6,16 +6,15 @@
 package ortlib
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	goruntime "runtime"
 	"strings"
+
+	"march/graphgen/atomicfile"
 )
 
 const (
@@ -143,7 +142,7 @@ func (p Platform) Path() (string, error) {
 // came from ("npm" or "pip"), or an error where it is none of the pinned ones.
 // A missing file is an error that wraps fs.ErrNotExist.
 func (p Platform) Verify(path string) (origin string, err error) {
-	sum, err := SHA256(path)
+	sum, err := atomicfile.SHA256(path)
 	switch {
 	case err != nil:
 		return "", err
@@ -171,18 +170,4 @@ func (p Platform) Plausible(path string) error {
 		return fmt.Errorf("%s: %d bytes, want %d or %d: incomplete or changed", path, info.Size(), p.NPM.Size, p.WheelLibrary.Size)
 	}
 	return nil
-}
-
-// SHA256 returns the file's digest in lower-case hexadecimal.
-func SHA256(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }

@@ -19,7 +19,7 @@ import (
 // unpack installs the library from a package, which is known by its digest and
 // not by its name.
 func (i *installer) unpack(archive string) error {
-	sum, err := ortlib.SHA256(archive)
+	sum, err := atomicfile.SHA256(archive)
 	if err != nil {
 		return err
 	}

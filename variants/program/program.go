@@ -95,6 +95,11 @@ func write(dir string, v variants.Variant, o Options) (*manifest.Manifest, error
 	if err := os.Remove(filepath.Join(dir, manifest.File)); err != nil && !os.IsNotExist(err) {
 		return nil, err
 	}
+	for _, name := range Graphs() { // nor may a graph of an older program stay beside the new one
+		if err := os.Remove(filepath.Join(dir, name+".onnx")); err != nil && !os.IsNotExist(err) {
+			return nil, err
+		}
+	}
 	w := &writer{dir: dir, variant: v, options: o, m: m}
 	if err := w.start(); err != nil {
 		return nil, err

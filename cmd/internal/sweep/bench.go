@@ -26,6 +26,10 @@ func DefaultBench() []string {
 	}
 }
 
+// DefaultSteps is the budget of a bench that asks for nothing: fewer than scale tiny's own,
+// and enough to learn the embedded corpus's grammar.
+const DefaultSteps = 750
+
 // Cells makes the cells of a bench: every variant with every seed, below out.
 func Cells(out string, list []variants.Variant, seeds int, batch int) []Cell {
 	var cells []Cell
