@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"march/results/record"
 	"march/trainloop"
 )
 
@@ -279,19 +280,26 @@ func TestBenchTeaches(t *testing.T) {
 			t.Errorf("march %s:\n  exit code %d, wanted %d\n  %s  wanted %q in it", strings.Join(c.args, " "), code, c.code, log, c.want)
 		}
 	}
-	// A teacher that broke.
-	for _, dir := range []string{cell("baseline", 2), cell("distill", 2)} {
-		if err := os.RemoveAll(filepath.Join(dir, "checkpoints")); err != nil {
+	// A teacher that broke, and a finished run that learned from one.
+	for _, path := range []string{filepath.Join(cell("baseline", 2), "checkpoints"), filepath.Join(cell("baseline", 2), "run.json"),
+		cell("distill", 2), filepath.Join(cell("baseline", 1), "checkpoints"), filepath.Join(cell("baseline", 1), "run.json")} {
+		if err := os.RemoveAll(path); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Remove(filepath.Join(dir, "run.json")); err != nil {
-			t.Fatal(err)
-		}
+	}
+	if err := os.WriteFile(filepath.Join(cell("baseline", 1), "metrics.jsonl"), []byte("broken\n"), 0o666); err != nil {
+		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(cell("baseline", 2), "metrics.jsonl"), []byte("broken\n"), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	if code, table, log := march(t, bench...); code != 1 || !strings.Contains(table, "teacher baseline: ") || !strings.Contains(table, " failed: ") {
 		t.Errorf("a teacher that broke: exit code %d, %s%s", code, table, log)
+	}
+	if r, err := record.ReadFile(filepath.Join(cell("distill", 2), record.FileName)); err != nil || r.Status != record.Failed {
+		t.Errorf("the cell whose teacher broke is %+v (%v)", r, err)
+	}
+	if r, err := record.ReadFile(filepath.Join(cell("distill", 1), record.FileName)); err != nil || r.Status != record.Done {
+		t.Errorf("the cell that had learned before is %+v (%v)", r, err)
 	}
 }

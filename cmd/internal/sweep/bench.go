@@ -130,9 +130,7 @@ func (l *Lab) checkCell(c Cell) error {
 	if err != nil {
 		return err
 	}
-	if _, s.Teacher, err = l.teacher(c); err != nil {
-		s.Teacher = was.Teacher // not trained yet
-	}
+	s.Teacher = l.teacherOr(c, was.Teacher)
 	if d := s.Differences(was); len(d) > 0 {
 		return fmt.Errorf("%s: %w", c.Dir, &trainloop.SettingsError{Differences: d})
 	}

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	goruntime "runtime"
 	"slices"
@@ -213,6 +214,9 @@ func (l *Lab) Run(ctx context.Context, c Cell) (*record.Run, error) {
 			return nil, err
 		}
 		r.Status, r.Reason = record.Failed, oneLine(err.Error())
+		if err := os.MkdirAll(c.Dir, 0o777); err != nil { // it may have failed before anything was written
+			return nil, err
+		}
 	}
 	r.Finished = time.Now().UTC().Round(time.Millisecond)
 	return r, record.WriteFile(filepath.Join(c.Dir, record.FileName), r)
@@ -264,11 +268,11 @@ func (l *Lab) finished(c Cell) *record.Run {
 	if err != nil {
 		return nil
 	}
-	if _, s.Teacher, err = l.teacher(c); err != nil {
+	was, err := trainloop.ReadSettings(c.Dir)
+	if err != nil {
 		return nil
 	}
-	was, err := trainloop.ReadSettings(c.Dir)
-	if err != nil || len(s.Differences(was)) > 0 {
+	if s.Teacher = l.teacherOr(c, was.Teacher); len(s.Differences(was)) > 0 {
 		return nil
 	}
 	for _, want := range l.Suites {

@@ -77,6 +77,15 @@ func (l *Lab) teacher(c Cell) (file, sha256 string, err error) {
 	return cp.Params(), cp.ParamsSHA256(), nil
 }
 
+// teacherOr is the sha256 of the cell's teacher, or what the run was begun with where that
+// is not trained yet, or not there any more.
+func (l *Lab) teacherOr(c Cell, was string) string {
+	if _, sum, err := l.teacher(c); err == nil {
+		return sum
+	}
+	return was
+}
+
 // unlike lists the axes in which a run's model is not the one wanted; how it was trained
 // does not matter.
 func unlike(s trainloop.Settings, want variants.Config) (list []string, err error) {
