@@ -32,8 +32,9 @@ test-race: setup
 # Every graph of a few variants, accepted by onnx's own checker with full shape inference.
 check-onnx: build $(CHECKER)/bin/python
 	rm -rf bin/checked
-	bin/march gen --variant 'sharing/*' --variant baseline+act=silu+glu=true+ff=256 --variant baseline+heads=12+qkv_dim=8 --variant gpt2 --scale tiny --out bin/checked/portable > /dev/null
-	bin/march gen --variant baseline --variant very_wide_cycle --variant gpt2 --scale tiny --target ort --out bin/checked/ort > /dev/null
+	bin/march gen --variant 'sharing/*' --variant 'heads/*' --arch decoder,encoder,encoder-decoder --scale tiny --out bin/checked/studies > /dev/null
+	bin/march gen --variant baseline+act=silu+glu=true+ff=256 --variant baseline+heads=12+qkv_dim=8 --variant gpt2 --scale tiny --out bin/checked/portable > /dev/null
+	bin/march gen --variant baseline --variant very_wide_cycle --variant heads/baseline --variant gpt2 --scale tiny --target ort --out bin/checked/ort > /dev/null
 	bin/march gen --variant very_wide_cycle --out bin/checked/paper > /dev/null
 	$(CHECKER)/bin/python tools/oracle/check_onnx.py bin/checked
 

@@ -93,24 +93,45 @@ func (c Config) forwardFLOPs(d Dims) (int64, error) {
 // solveFF gives c the feed-forward width, a multiple of step, that brings its parameter
 // count nearest to base's.
 func (c Config) solveFF(base Config, step int) (Config, error) {
-	want, err := base.count()
+	return c.solve(base, "parameters", step, Config.count)
+}
+
+// Matches lists what Match can bring to the baseline's.
+func Matches() []string { return []string{"params", "flops"} }
+
+// Match gives c the feed-forward width that brings its parameters (params) or the FLOPs of
+// its training (flops) nearest to base's.
+func (c Config) Match(base Config, what string) (Config, error) {
+	if what == "params" {
+		return c.solveFF(base, 1)
+	}
+	return c.solve(base, "FLOPs", 1, func(c Config) (int64, error) {
+		b, err := c.Budget()
+		return b.TrainingFLOPs, err
+	})
+}
+
+// solve gives c the feed-forward width, a multiple of step, that brings a measure nearest
+// to base's. The measure is a straight line in the width: two points give it.
+func (c Config) solve(base Config, name string, step int, measure func(Config) (int64, error)) (Config, error) {
+	want, err := measure(base)
 	if err != nil {
 		return c, err
 	}
-	// The count is a straight line in the width: two points give it.
-	at := func(ff int) (int64, error) { c.FF = ff; return c.count() }
+	at := func(ff int) (int64, error) { c.FF = ff; return measure(c) }
 	one, err := at(step)
 	if err != nil {
 		return c, err
 	}
-	two, err := at(2 * step)
+	const far = 1000 // steps between the points, so that measures that are rounded give the slope
+	two, err := at((1 + far) * step)
 	if err != nil {
 		return c, err
 	}
-	n := math.Round(float64(want-one)/float64(two-one)) + 1
+	n := math.Round(float64(want-one)*far/float64(two-one)) + 1
 	if n < 1 {
-		return c, fmt.Errorf("no feed-forward width brings %d parameters down to the baseline's %d", one, want)
+		return c, fmt.Errorf("no feed-forward width brings %d %s down to the baseline's %d", one, name, want)
 	}
 	c.FF = int(n) * step
-	return c, nil
+	return c, c.Validate()
 }

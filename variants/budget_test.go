@@ -240,3 +240,42 @@ func TestDistance(t *testing.T) {
 		}
 	}
 }
+
+// TestMatched: the solved width is the best, and the baseline itself stays.
+func TestMatched(t *testing.T) {
+	base := mustFind(t, "baseline", "tiny")
+	for _, what := range Matches() {
+		measure := func(c Config) int64 {
+			b, err := c.Budget()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if what == "params" {
+				return b.Total
+			}
+			return b.TrainingFLOPs
+		}
+		want := measure(base.Config)
+		for _, name := range []string{"mqa", "universal", "baseline+glu=true", "share_ffn"} {
+			v, err := mustFind(t, name, "tiny").Matched(what)
+			if err != nil {
+				t.Fatalf("%s, %s: %v", name, what, err)
+			}
+			apart := func(ff int) int64 {
+				c := v.Config
+				c.FF = ff
+				n := measure(c) - want
+				return max(n, -n)
+			}
+			if ff := v.Config.FF; apart(ff) > apart(ff-1) || apart(ff) > apart(ff+1) {
+				t.Errorf("%s, %s: width %d is %d apart, %d and %d beside it are %d and %d", name, what, ff, apart(ff), ff-1, ff+1, apart(ff-1), apart(ff+1))
+			}
+		}
+		if same, err := base.Matched(what); err != nil || same.Name() != "baseline" {
+			t.Errorf("the baseline became %s (%v)", same.Name(), err)
+		}
+	}
+	if _, err := mustFind(t, "very_deep_seq", "tiny").Matched("flops"); err == nil || !strings.Contains(err.Error(), "no feed-forward width brings") {
+		t.Errorf("three times the depth at the same FLOPs: error %v", err)
+	}
+}

@@ -104,6 +104,23 @@ func (v Variant) With(changes []string) (Variant, error) {
 	return v, nil
 }
 
+// Matched has the feed-forward width that brings what (see [Matches]) nearest to that of
+// its study's baseline at the same scale. The baseline stays as it is.
+func (v Variant) Matched(what string) (Variant, error) {
+	if v.FullName() == Baseline(v.Study) {
+		return v, nil
+	}
+	base, err := Find(Baseline(v.Study), v.Scale, v.Config.Arch)
+	if err != nil {
+		return v, err
+	}
+	c, err := v.Config.Match(base.Config, what)
+	if err != nil {
+		return v, fmt.Errorf("variant %s: %w", v.Base, err)
+	}
+	return v.With([]string{fmt.Sprintf("ff=%d", c.FF)})
+}
+
 // Match lists the names that a pattern stands for, in the catalogue's order: a name, a
 // name with changes, or a glob over full or bare names (deep_*, sharing/*).
 func Match(pattern string) ([]string, error) {

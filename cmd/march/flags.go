@@ -24,6 +24,7 @@ type selection struct {
 	set      []string
 	arch     string
 	scale    string
+	match    string
 }
 
 // selectFlags defines the flags of a selection; scale is the default of --scale.
@@ -39,6 +40,7 @@ func selectFlags(f *pflag.FlagSet, scale string) *selection {
 func (s *selection) changeFlags(f *pflag.FlagSet, scale string) {
 	f.StringArrayVar(&s.set, "set", nil, "change an axis of every chosen model, `AXIS=VALUE`; repeatable (march list --axes)")
 	f.StringVar(&s.arch, "arch", "", "`ARCHITECTURES`, joined by commas; of a glob's variants, those that have one (default: each variant's first)")
+	f.StringVar(&s.match, "match", "", "give every model the feed-forward width that brings its `MEASURE` nearest to its baseline's: "+joined(variants.Matches()))
 	f.StringVar(&s.scale, "scale", scale, "`SIZE` of the models: "+strings.Join(variants.Scales(), ", "))
 }
 
@@ -68,11 +70,19 @@ func (s *selection) models() ([]variants.Variant, error) {
 			return nil, usagef("--set %q: wanted AXIS=VALUE, such as heads=12", change)
 		}
 	}
+	if s.match != "" && !slices.Contains(variants.Matches(), s.match) {
+		return nil, usagef("--match %s is not one of %s%s", s.match, joined(variants.Matches()), didYouMean(s.match, variants.Matches(), ""))
+	}
 	var list []variants.Variant
 	add := func(v variants.Variant, where string) error {
 		v, err := v.With(s.set)
 		if err != nil {
 			return usagef("%s--set: %w", where, err)
+		}
+		if s.match != "" {
+			if v, err = v.Matched(s.match); err != nil {
+				return usagef("%s--match: %w", where, err)
+			}
 		}
 		same := func(w variants.Variant) bool { return w.FullName() == v.FullName() && w.Config == v.Config }
 		if !slices.ContainsFunc(list, same) {
@@ -81,7 +91,7 @@ func (s *selection) models() ([]variants.Variant, error) {
 		return nil
 	}
 	for _, pattern := range s.patterns {
-		names, err := s.match(pattern)
+		names, err := s.matching(pattern)
 		if err != nil {
 			return nil, usagef("%s%w", s.where, err)
 		}
@@ -112,9 +122,9 @@ func (s *selection) models() ([]variants.Variant, error) {
 	return list, nil
 }
 
-// match is variants.Match; a glob stands for those variants only that have the
+// matching is variants.Match; a glob stands for those variants only that have the
 // architecture asked for.
-func (s *selection) match(pattern string) ([]string, error) {
+func (s *selection) matching(pattern string) ([]string, error) {
 	names, err := variants.Match(pattern)
 	if err != nil || s.arch == "" || len(names) == 1 && names[0] == pattern {
 		return names, err
