@@ -37,7 +37,8 @@ func every(t *testing.T) *Graph {
 			}
 			x = RMSNorm(x, w, 1e-5)
 		})
-		loss := LossHead(x, table, nil, ids)
+		taught, distill := DistillHead(x, table, nil, ids, in(g, 6, 9), 2)
+		loss := Add(LossHead(x, table, nil, ids), Add(taught, distill))
 		g.Output("loss", loss)
 		grads, err := Gradients(loss, []*Tensor{table, w, b, bias}, nil)
 		if err != nil {

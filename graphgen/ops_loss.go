@@ -62,31 +62,44 @@ func lossHeadOf(n *Node) lossHead {
 
 var _ = register(&Op{
 	Name: "LossHeadGrad", Domain: "march", Optional: []int{2}, NoGrad: secondOrder, // inputs h, table, bias, labels, dloss
-	FLOPs: func(n *Node) int64 { return 2 * lossHeadFLOPs(n) },
-	Infer: func(_ *Graph, n *Node) []Type {
-		types := []Type{n.In[0].typ, n.In[1].typ}
-		if n.In[2] != nil {
-			types = append(types, n.In[2].typ)
-		}
-		return types
-	},
+	FLOPs: lossHeadGradFLOPs,
+	Infer: lossHeadGradType,
 	Lower: func(g *Graph, n *Node, _ Target) []*Tensor {
-		h, table, dloss := n.In[0], n.In[1], n.In[4]
-		x := lossHeadOf(n)
+		dloss, x := n.In[4], lossHeadOf(n)
 		// (p − one-hot) without the rows' weights: those are applied to h [N,D] and to the
 		// result [N,D], which are far smaller than [N,V].
-		d := scatterAdd(x.p, x.label, g.Fill(h.DType(), -1, x.label.Shape()...), 1)
-		weight := Where(x.valid, dloss, dloss.like(0)) // [N,1]
-		out := []*Tensor{
-			Mul(gemm(d, table, nil, false, false, 1), weight),
-			gemm(d, Mul(h, weight), nil, true, false, 1),
-		}
-		if n.In[2] != nil {
-			out = append(out, Reshape(gemm(weight, d, nil, true, false, 1), d.Dim(1)))
-		}
-		return out
+		return headGradients(n, x.lessLabel(), Where(x.valid, dloss, dloss.like(0)))
 	},
 })
+
+func lossHeadGradFLOPs(n *Node) int64 { return 2 * lossHeadFLOPs(n) }
+
+func lossHeadGradType(_ *Graph, n *Node) []Type {
+	types := []Type{n.In[0].typ, n.In[1].typ}
+	if n.In[2] != nil {
+		types = append(types, n.In[2].typ)
+	}
+	return types
+}
+
+// lessLabel is p − one-hot(label), the gradient of each row's cross-entropy.
+func (x lossHead) lessLabel() *Tensor {
+	return scatterAdd(x.p, x.label, x.p.g.Fill(x.p.DType(), -1, x.label.Shape()...), 1)
+}
+
+// headGradients are those of h, table and, where there is one, bias, for the logits'
+// gradient d [N,V] with a weight for each row [N,1].
+func headGradients(n *Node, d, weight *Tensor) []*Tensor {
+	h, table := n.In[0], n.In[1]
+	out := []*Tensor{
+		Mul(gemm(d, table, nil, false, false, 1), weight),
+		gemm(d, Mul(h, weight), nil, true, false, 1),
+	}
+	if n.In[2] != nil {
+		out = append(out, Reshape(gemm(weight, d, nil, true, false, 1), d.Dim(1)))
+	}
+	return out
+}
 
 func gatherElements(x, index *Tensor) *Tensor {
 	return one("GatherElements", Attrs{"axis": 1}, x, index)

@@ -12,16 +12,20 @@ import (
 
 	"march/graphgen/atomicfile"
 	"march/trainloop/safetensors"
+	"march/variants/manifest"
 )
 
 // A checkpoint is a folder checkpoints/step-N with the parameters, the optimizer's
-// moments, and a state file with the digests of both. It is written under another name
-// and renamed, so that a folder with its final name is whole.
+// moments, and a state file with the digests of both. Where a model is pruned, masked
+// weights are zeros among the parameters, which so are the model; a third file has those
+// matrices whole, for training goes on with them, and their masks. The folder is written
+// under another name and renamed, so that one with its final name is whole.
 const (
 	checkpointsDir = "checkpoints"
 	checkpointName = "step-%08d"
 	paramsFile     = "params.safetensors"
 	momentsFile    = "moments.safetensors"
+	pruningFile    = "pruning.safetensors"
 	stateFile      = "state.json"
 	keepLast       = 2
 )
@@ -43,6 +47,9 @@ type Checkpoint struct {
 // Params is the file with the parameters.
 func (c Checkpoint) Params() string { return filepath.Join(c.Dir, paramsFile) }
 
+// ParamsSHA256 is that file's digest.
+func (c Checkpoint) ParamsSHA256() string { return c.SHA256[paramsFile] }
+
 // save writes a checkpoint of the engine and drops the oldest ones.
 func (e *Engine) save(run string, s State) error {
 	parent := filepath.Join(run, checkpointsDir)
@@ -56,11 +63,16 @@ func (e *Engine) save(run string, s State) error {
 	}
 	defer os.RemoveAll(temporary)
 	s.SHA256 = map[string]string{}
-	for file, kinds := range map[string][]string{paramsFile: {kindParams}, momentsFile: {kindM, kindV}} {
+	for _, saved := range e.saved() {
+		file := saved.file
 		var tensors []safetensors.Tensor
-		for _, p := range e.Manifest.Parameters {
-			for _, kind := range kinds {
-				v, err := e.tensor(kind, p)
+		for _, p := range saved.of {
+			for _, kind := range saved.kinds {
+				read := e.tensor
+				if kind == kindEffective {
+					read = func(_ string, p manifest.Parameter) ([]float32, error) { return e.effective(p) }
+				}
+				v, err := read(kind, p)
 				if err != nil {
 					return err
 				}
@@ -167,7 +179,11 @@ func readCheckpoint(dir string) (*Checkpoint, error) {
 	if n, _ := stepOf(filepath.Base(dir)); n != c.Step {
 		return nil, fmt.Errorf("%s: its state is of step %d", dir, c.Step)
 	}
-	for _, file := range []string{paramsFile, momentsFile} {
+	files := []string{paramsFile, momentsFile}
+	if _, ok := c.SHA256[pruningFile]; ok {
+		files = append(files, pruningFile)
+	}
+	for _, file := range files {
 		got, err := atomicfile.SHA256(filepath.Join(dir, file))
 		if err != nil {
 			return nil, err
@@ -179,22 +195,46 @@ func readCheckpoint(dir string) (*Checkpoint, error) {
 	return c, nil
 }
 
-// restore loads parameters and moments.
+// restore loads what save wrote.
 func (e *Engine) restore(c *Checkpoint) error {
-	for file, kinds := range map[string][]string{paramsFile: {kindParams}, momentsFile: {kindM, kindV}} {
-		f, err := safetensors.Open(filepath.Join(c.Dir, file))
+	for _, saved := range e.saved() {
+		if _, ok := c.SHA256[saved.file]; !ok {
+			return fmt.Errorf("%s has no %s: it is not of a model that is pruned", c.Dir, saved.file)
+		}
+		f, err := safetensors.Open(filepath.Join(c.Dir, saved.file))
 		if err != nil {
 			return err
 		}
-		for _, kind := range kinds {
-			if err := e.load(kind, f); err != nil {
+		for _, kind := range saved.kinds {
+			if kind == kindEffective {
+				kind = kindParams
+			}
+			if err := e.load(kind, f, saved.of); err != nil {
 				f.Close()
 				return err
 			}
 		}
 		f.Close()
 	}
-	return nil
+	return e.countMasked()
+}
+
+// saved is a file of a checkpoint.
+type saved struct {
+	file  string
+	kinds []string
+	of    []manifest.Parameter
+}
+
+// saved lists a checkpoint's files, in the order in which they are loaded: the pruned
+// matrices come with zeros among the parameters, and whole, with their masks, after that.
+func (e *Engine) saved() []saved {
+	all := e.Manifest.Parameters
+	list := []saved{{paramsFile, []string{kindEffective}, all}, {momentsFile, []string{kindM, kindV}, all}}
+	if m := e.pruning.matrices; len(m) > 0 {
+		list = append(list, saved{pruningFile, []string{kindParams, kindMask}, m})
+	}
+	return list
 }
 
 func syncDir(path string) error {

@@ -20,7 +20,8 @@ import (
 //
 // On a CPU several micro-batches run at once, each on a thread of its own ([Replicas]).
 // What the micro-batch graph takes and gives beside parameters, the manifest says: the
-// arrays of a batch ([Engine.Feed]), a dropout seed, and further sums beside the loss.
+// arrays of a batch ([Engine.Feed]), a dropout seed, masks ([Engine.Prune]), a teacher's
+// parameters ([Engine.LoadTeacher]), and further sums beside the loss.
 type Engine struct {
 	Manifest *manifest.Manifest
 
@@ -28,6 +29,7 @@ type Engine struct {
 	buffers map[string]*runtime.Buffer // by kind: parameters and moments
 	views   map[string]*runtime.Tensor // by the graphs' input names
 
+	pruning       pruning
 	shapes        corpus.Shapes // of the batches that the micro-batch graph takes
 	seed          uint64        // of dropout
 	replicas      []*replica
@@ -47,12 +49,16 @@ type EngineOptions struct {
 }
 
 // The flat buffers: parameters, AdamW's moments, and gradient sums, which each replica
-// has of its own.
+// has of its own; masks and the parameters under them, of models that are pruned. A
+// teacher's parameters have a layout of their own.
 const (
-	kindParams = "params"
-	kindM      = "m"
-	kindV      = "v"
-	kindGrads  = "grads"
+	kindParams    = "params"
+	kindM         = "m"
+	kindV         = "v"
+	kindGrads     = "grads"
+	kindMask      = "mask"
+	kindEffective = "effective"
+	kindTeacher   = "teacher"
 )
 
 // NewEngine loads the program in dir. The start values are not loaded: see
@@ -105,6 +111,12 @@ func (e *Engine) allocate(o EngineOptions) error {
 		return err
 	}
 	if e.shapes, err = shapesOf(grad); err != nil {
+		return err
+	}
+	if err := e.allocatePruning(grad); err != nil {
+		return err
+	}
+	if err := e.allocateTeacher(); err != nil {
 		return err
 	}
 	for range max(1, o.Replicas) {
@@ -265,7 +277,8 @@ func (e *Engine) tensor(kind string, p manifest.Parameter) ([]float32, error) {
 
 func viewName(kind, param string) string {
 	m, v := variants.MomentNames(param)
-	return map[string]string{kindParams: param, kindM: m, kindV: v, kindGrads: variants.GradName(param)}[kind]
+	return map[string]string{kindParams: param, kindEffective: param, kindM: m, kindV: v,
+		kindGrads: variants.GradName(param), kindMask: variants.PruneMaskName(param)}[kind]
 }
 
 // LoadParameters copies every parameter from a safetensors file to the device.
@@ -275,7 +288,7 @@ func (e *Engine) LoadParameters(path string) error {
 		return err
 	}
 	defer f.Close()
-	return e.load(kindParams, f)
+	return e.load(kindParams, f, e.Manifest.Parameters)
 }
 
 // LoadStart loads the program's start values.
@@ -283,8 +296,8 @@ func (e *Engine) LoadStart(dir string) error {
 	return e.LoadParameters(filepath.Join(dir, program.InitFile))
 }
 
-func (e *Engine) load(kind string, f *safetensors.File) error {
-	for _, p := range e.Manifest.Parameters {
+func (e *Engine) load(kind string, f *safetensors.File, params []manifest.Parameter) error {
+	for _, p := range params {
 		v := make([]float32, p.Elements())
 		if err := safetensors.Read(f, viewName(kind, p.Name), v); err != nil {
 			return err

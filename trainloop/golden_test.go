@@ -32,6 +32,9 @@ type goldenStep struct {
 	LossSum       float64  `json:"loss_sum"`
 	Count         int64    `json:"count"`
 	PonderSum     *float64 `json:"ponder_sum"`
+	DistillSum    *float64 `json:"distill_sum"`
+	Sparsity      float64  `json:"sparsity"`
+	Masked        int      `json:"masked"`
 	Loss          float64  `json:"loss"`
 	GradNorm      float64  `json:"grad_norm"`
 }
@@ -65,18 +68,43 @@ type golden struct {
 	Float32 struct { // how far the same computation in float32 is from the golden
 		GradNorm float64 `json:"step_grad_norm_relative"`
 	}
+	Prune struct { // of the first batch
+		Sparsity float64
+		Masked   int
+	}
+	Teacher struct {
+		Config     json.RawMessage
+		Parameters []goldenParameter
+	}
 	Steps      []goldenStep
 	Logits     struct{ Sequence int }
-	Parameters []struct {
-		Name              string
-		Shape             []int
-		Center, Amplitude float64
-		Decay             bool
-		Initial           []float64
-		GradLargest       float64 `json:"grad_largest"`
-		GradScale         float64 `json:"grad_scale"`
-		AfterStride       int     `json:"after_stride"`
+	Parameters []goldenParameter
+}
+
+type goldenParameter struct {
+	Name              string
+	Shape             []int
+	Center, Amplitude float64
+	Decay             bool
+	Initial           []float64
+	GradLargest       float64 `json:"grad_largest"`
+	GradScale         float64 `json:"grad_scale"`
+	AfterStride       int     `json:"after_stride"`
+}
+
+// values are start values by the goldens' rule, which both sides compute.
+func (p goldenParameter) values(t *testing.T) []float32 {
+	t.Helper()
+	v := make([]float32, graphgen.Shape(p.Shape).Elements())
+	for i := range v {
+		v[i] = float32(p.Center + float64(p.Amplitude*(2*goldenUnit(p.Name, i)-1)))
 	}
+	for i, x := range p.Initial {
+		if math.Abs(float64(v[i])-x) > 1e-7 {
+			t.Fatalf("%s: start value %d is %v, the oracle's %v", p.Name, i, v[i], x)
+		}
+	}
+	return v
 }
 
 // config is the golden's model.
@@ -86,6 +114,14 @@ func (g golden) config(t *testing.T) variants.Config {
 		t.Fatal(err)
 	}
 	c := v.Config
+	c.Training.Prune.Every = 1 // as the oracle does
+	if g.Teacher.Config != nil {
+		teacher := c
+		if err := json.Unmarshal(g.Teacher.Config, &teacher); err != nil {
+			t.Fatal(err)
+		}
+		c.Teacher = &teacher
+	}
 	if err := json.Unmarshal(g.Config, &c); err != nil {
 		t.Fatal(err)
 	}
@@ -97,15 +133,12 @@ func (g golden) config(t *testing.T) variants.Config {
 	return c
 }
 
-// start gives start values by the goldens' rule, which both sides compute.
-func (g golden) start() map[string][]float32 {
+// start gives all start values.
+func (g golden) start(t *testing.T) map[string][]float32 {
+	t.Helper()
 	all := map[string][]float32{}
 	for _, p := range g.Parameters {
-		v := make([]float32, graphgen.Shape(p.Shape).Elements())
-		for i := range v {
-			v[i] = float32(p.Center + float64(p.Amplitude*(2*goldenUnit(p.Name, i)-1)))
-		}
-		all[p.Name] = v
+		all[p.Name] = p.values(t)
 	}
 	return all
 }
@@ -157,9 +190,6 @@ func TestGoldens(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%s", filepath.Base(filepath.Dir(file)), target), func(t *testing.T) {
 				t.Parallel()
 				g, want := readGolden(t, filepath.Dir(file))
-				if strings.HasSuffix(g.Case, "_distill") || strings.HasSuffix(g.Case, "_prune") {
-					t.Skip("march does not have this variant yet")
-				}
 				if len(g.Masks.Places) > 0 {
 					checkMasked(t, rt, g, want, target)
 					return
@@ -184,20 +214,17 @@ func checkGolden(t *testing.T, rt *runtime.Runtime, g golden, want *safetensors.
 	if len(e.Manifest.Parameters) != len(g.Parameters) {
 		t.Fatalf("%d parameters, the oracle has %d", len(e.Manifest.Parameters), len(g.Parameters))
 	}
-	start := g.start()
-	for _, p := range g.Parameters {
-		v := start[p.Name]
+	if len(e.Manifest.Teacher) != len(g.Teacher.Parameters) {
+		t.Fatalf("%d parameters of a teacher, the oracle has %d", len(e.Manifest.Teacher), len(g.Teacher.Parameters))
+	}
+	for _, p := range slices.Concat(g.Parameters, g.Teacher.Parameters) {
 		if view := e.views[p.Name]; view == nil {
 			t.Fatalf("no parameter %s", p.Name)
-		} else if err := runtime.Upload(view, v); err != nil {
+		} else if err := runtime.Upload(view, p.values(t)); err != nil {
 			t.Fatalf("%s: %v", p.Name, err)
 		}
-		for i, x := range p.Initial {
-			if math.Abs(float64(v[i])-x) > 1e-7 {
-				t.Fatalf("%s: start value %d is %v, the oracle's %v", p.Name, i, v[i], x)
-			}
-		}
 	}
+	g.prune(t, e, g.Prune.Sparsity, g.Prune.Masked)
 	g.checkLogits(t, rt, e, folder, want)
 	sums, err := micro(e, g.batch())
 	if err != nil {
@@ -215,6 +242,10 @@ func checkGolden(t *testing.T, rt *runtime.Runtime, g golden, want *safetensors.
 		t.Fatal(err)
 	}
 	for i, s := range g.Steps {
+		if share := g.config(t).Training.Prune.SparsityAt(int64(i+1), int64(len(g.Steps))); math.Abs(share-s.Sparsity) > 1e-12 {
+			t.Errorf("step %d has the sparsity %v, the oracle's %v", i+1, share, s.Sparsity)
+		}
+		g.prune(t, e, s.Sparsity, s.Masked)
 		sums, err := micro(e, s.batch())
 		if err != nil {
 			t.Fatal(err)
@@ -231,6 +262,20 @@ func checkGolden(t *testing.T, rt *runtime.Runtime, g golden, want *safetensors.
 	g.checkAfter(t, e, want)
 }
 
+// prune makes the masks of a step, where the case has any.
+func (g golden) prune(t *testing.T, e *Engine, share float64, masked int) {
+	t.Helper()
+	if g.Prune.Masked == 0 {
+		return
+	}
+	if err := e.Prune(share); err != nil {
+		t.Fatal(err)
+	}
+	if e.pruning.masked != masked {
+		t.Errorf("at sparsity %v %d weights are masked, the oracle's %d", share, e.pruning.masked, masked)
+	}
+}
+
 // check compares a micro-batch's sums.
 func (g golden) check(t *testing.T, when string, got Sums, want goldenStep) {
 	t.Helper()
@@ -240,15 +285,22 @@ func (g golden) check(t *testing.T, when string, got Sums, want goldenStep) {
 	if p := want.PonderSum; p != nil && relative(got.Further[variants.Ponder], *p) > 1e-5 {
 		t.Errorf("%s: ponder cost %v, the oracle's %v", when, got.Further, *p)
 	}
+	if d := want.DistillSum; d != nil && relative(got.Further[variants.DistillSum], *d) > 1e-5 {
+		t.Errorf("%s: distance to the teacher %v, the oracle's %v", when, got.Further, *d)
+	}
 }
 
 // checkLogits compares infer.onnx's logits of one sequence, at a dynamic shape.
 func (g golden) checkLogits(t *testing.T, rt *runtime.Runtime, e *Engine, folder string, want *safetensors.File) {
-	// infer.onnx holds weights of its own: the goldens' start values replace them.
+	// infer.onnx holds weights of its own: the goldens' start values replace them, as a
+	// checkpoint would have them.
 	var tensors []safetensors.Tensor
-	start := g.start()
 	for _, p := range e.Manifest.Parameters {
-		tensors = append(tensors, safetensors.New(p.Name, p.Shape, start[p.Name]))
+		v, err := e.effective(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tensors = append(tensors, safetensors.New(p.Name, p.Shape, v))
 	}
 	if err := safetensors.WriteFile(filepath.Join(folder, program.InitFile), tensors, map[string]string{"format": "pt", "producer": "march", "variant": e.Manifest.Study + "/" + e.Manifest.Variant}); err != nil {
 		t.Fatal(err)
@@ -324,7 +376,7 @@ func checkMasked(t *testing.T, rt *runtime.Runtime, g golden, want *safetensors.
 		t.Fatal(err)
 	}
 	defer s.Close()
-	start, masks := g.start(), 0
+	start, masks := g.start(t), 0
 	in, out := map[string]*runtime.Tensor{}, map[string]*runtime.Tensor{}
 	for _, x := range p.Graph.Inputs() {
 		name := x.Name()

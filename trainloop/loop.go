@@ -23,7 +23,8 @@ type Options struct {
 	Training variants.Training // schedule and peak rate
 	Runtime  *runtime.Runtime
 	Batches  Batches
-	Resume   bool // go on where the folder's run stands; start where it has none
+	Teacher  string // safetensors file with the parameters of the program's teacher, if it has one
+	Resume   bool   // go on where the folder's run stands; start where it has none
 
 	SaveEvery     int64 // steps between checkpoints; 0: a tenth of the run
 	ValidateEvery int64 // steps between validations; 0: at the end only
@@ -76,6 +77,9 @@ func train(ctx context.Context, o Options) (*Result, error) {
 	defer e.Close()
 	if err := e.Feed(o.Batches); err != nil {
 		return nil, fmt.Errorf("program %s: %w", o.Program, err)
+	}
+	if err := o.loadTeacher(e); err != nil {
+		return nil, err
 	}
 	run := &loop{Options: o, e: e}
 	if from != nil {
@@ -179,6 +183,11 @@ func (l *loop) step() error {
 	begin := time.Now()
 	n := int64(l.Settings.MicroBatches())
 	step, first := l.state.Step+1, l.state.Step*n
+	if p := l.Training.Prune; p.Due(step, l.Settings.Steps) {
+		if err := l.e.Prune(p.SparsityAt(step, l.Settings.Steps)); err != nil {
+			return err
+		}
+	}
 	sums, err := l.e.Accumulate(step, first, n)
 	if err != nil {
 		return err
@@ -206,7 +215,7 @@ func (l *loop) step() error {
 	}
 	l.state.Step, l.state.Tokens = step, l.state.Tokens+int64(l.Settings.TokensPerStep)
 	l.state.Seconds += time.Since(begin).Seconds()
-	m := Metric{Step: step, Loss: loss, Rate: rate, GradNorm: norm, Tokens: l.state.Tokens, Seconds: l.state.Seconds, PerLabel: means}
+	m := Metric{Step: step, Loss: loss, Rate: rate, GradNorm: norm, Tokens: l.state.Tokens, Seconds: l.state.Seconds, PerLabel: means, Sparsity: l.e.Sparsity()}
 	if l.Validate != nil && (step == l.Settings.Steps || l.ValidateEvery > 0 && step%l.ValidateEvery == 0) {
 		v, err := l.Validate(l.e)
 		if err != nil {

@@ -28,6 +28,8 @@ type Metric struct {
 	Valid    *float64 `json:"valid_loss,omitempty"`
 	// PerLabel are the graph's further sums, such as ponder_sum, divided by the number of labels.
 	PerLabel map[string]float64 `json:"per_label,omitempty"`
+	// Sparsity is the share of the pruned matrices' weights that were masked.
+	Sparsity float64 `json:"sparsity,omitempty"`
 }
 
 // maxLine bounds a line of the metrics file.

@@ -218,6 +218,12 @@ func TestRandomConfigs(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for i := range 60 {
 		c := randomConfig(r)
+		if i%3 == 0 {
+			c.Training.Prune.Sparsity = 0.5
+		}
+		if i%5 == 0 {
+			c.Teacher, c.Training.Distill.Teacher = teacherFor(t, c), "a baseline"
+		}
 		v := variants.Variant{Study: "random", Base: fmt.Sprint(i), Config: c}
 		o := program.Options{Batch: 1 + r.IntN(3), Length: min(c.Length, 3+r.IntN(c.Length)), Target: graphgen.Targets()[i%2], Graphs: []string{"grad", "update", "eval"}}
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
@@ -241,12 +247,17 @@ func TestRandomConfigs(t *testing.T) {
 			if err := e.LoadStart(dir); err != nil {
 				t.Fatal(err)
 			}
+			if c.Training.Prune.Sparsity > 0 {
+				if err := e.Prune(0.5); err != nil {
+					t.Fatal(err)
+				}
+			}
 			batch, want := randomBatch(e.Shapes(), c, uint64(i))
 			loss, count := microBatch(t, e, 1, batch)
 			if mean := loss / float64(count); count != want || !(mean > 0 && mean < 100) {
 				t.Errorf("mean loss %v over %d labels, wanted some over %d", mean, count, want)
 			}
-			if c.Dropout.Rate == 0 && c.Halting.Kind == "none" { // whose loss is all that the gradient is of, and without jumps
+			if c.Dropout.Rate == 0 && c.Halting.Kind == "none" && c.Teacher == nil { // whose loss is all that the gradient is of, and without jumps
 				checkDerivative(t, e, batch, loss)
 			}
 			if c.Dropout.Rate == 0 {
@@ -261,6 +272,21 @@ func TestRandomConfigs(t *testing.T) {
 			}
 		})
 	}
+}
+
+// teacherFor is a model that can teach c.
+func teacherFor(t *testing.T, c variants.Config) *variants.Config {
+	name := "sharing/baseline"
+	if c.Arch == variants.EncoderDecoder {
+		name = "heads/baseline"
+	}
+	v, err := variants.Find(name, "tiny", c.Arch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	teacher := v.Config
+	teacher.Vocab, teacher.Length, teacher.D, teacher.FF = c.Vocab, c.Length, 8, 12
+	return &teacher
 }
 
 // randomBatch is a batch of random tokens, lengths and labels, and how many of them count.
@@ -334,7 +360,11 @@ func checkDerivative(t *testing.T, e *trainloop.Engine, b *corpus.Batch, loss fl
 func evalLoss(t *testing.T, rt *runtime.Runtime, dir string, e *trainloop.Engine, b *corpus.Batch) (sum float64) {
 	t.Helper()
 	eval := bindGraph(t, rt, dir, "eval", "", false, e.Shapes())
-	for name, x := range e.Parameters() {
+	params, err := e.Effective()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, x := range params {
 		if eval.in[name] == nil {
 			continue // without effect
 		}

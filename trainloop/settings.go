@@ -38,6 +38,7 @@ type Settings struct {
 	DataSHA256    string          `json:"data_sha256"`
 	Tokenizer     string          `json:"tokenizer_sha256"`
 	DataSource    string          `json:"data_source"`
+	Teacher       string          `json:"teacher_sha256"` // of the teacher's parameters; "": none
 	Threads       int             `json:"threads"`
 	Device        string          `json:"device"`
 	Runtime       string          `json:"onnxruntime"`

@@ -18,7 +18,7 @@ import (
 // around it, gives the losses and norms of grad.onnx and update.onnx.
 func TestSingleStep(t *testing.T) {
 	rt := openRuntime(t)
-	for _, name := range []string{"micro_combined", "heads_database", "sharing_decoder_universal_act"} {
+	for _, name := range []string{"micro_combined", "heads_database", "sharing_decoder_universal_act", "sharing_encoder_distill", "sharing_decoder_prune"} {
 		g, _ := readGolden(t, filepath.Join(goldens, name))
 		for _, target := range graphgen.Targets() {
 			t.Run(name+"/"+string(target), func(t *testing.T) { checkSingle(t, rt, g, target) })
@@ -39,7 +39,7 @@ func checkSingle(t *testing.T, rt *runtime.Runtime, g golden, target graphgen.Ta
 	}
 	defer e.Close()
 	single := newSingle(t, rt, dir, m)
-	for name, v := range g.start() {
+	for name, v := range g.start(t) {
 		if err := runtime.Upload(e.Parameters()[name], v); err != nil {
 			t.Fatal(err)
 		}
@@ -47,8 +47,18 @@ func checkSingle(t *testing.T, rt *runtime.Runtime, g golden, target graphgen.Ta
 			upload(t, x, v)
 		}
 	}
+	for _, p := range g.Teacher.Parameters {
+		for _, x := range []*runtime.Tensor{e.views[p.Name], single.in[p.Name]} {
+			upload(t, x, p.values(t))
+		}
+	}
 	upload(t, single.in[variants.Rate], []float32{float32(g.Optimizer.LR)})
 	for i, s := range g.Steps {
+		g.prune(t, e, s.Sparsity, s.Masked)
+		for _, p := range e.pruning.matrices {
+			name := variants.PruneMaskName(p.Name)
+			upload(t, single.in[name], download[float32](t, e.views[name]))
+		}
 		sums, err := micro(e, s.batch())
 		if err != nil {
 			t.Fatal(err)

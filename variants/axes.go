@@ -29,6 +29,9 @@ func fieldsOf(c *Config) []field {
 	walk = func(prefix string, v reflect.Value) {
 		for i := range v.NumField() {
 			f := v.Type().Field(i)
+			if f.Tag.Get("yaml") == "-" {
+				continue
+			}
 			name := prefix + f.Tag.Get("yaml")
 			if f.Type.Kind() == reflect.Struct {
 				walk(name+".", v.Field(i))
@@ -153,13 +156,17 @@ func ReadYAML(data []byte, scale, arch string) (Variant, error) {
 	if err != nil {
 		return Variant{}, err
 	}
+	v.Config.Teacher = nil // that of the variant to start from
 	for _, s := range settings {
 		if err := v.Config.Set(s.axis, s.value); err != nil {
 			return Variant{}, fmt.Errorf("line %d: %w", s.line, err)
 		}
 	}
 	v.Changes = v.Config.Difference(v.original)
-	return v, v.Config.Validate()
+	if err := v.Config.Validate(); err != nil {
+		return v, err
+	}
+	return v, v.findTeacher()
 }
 
 type setting struct {

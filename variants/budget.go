@@ -12,6 +12,7 @@ type Budget struct {
 	Embedding int64 `json:"embedding"`
 	Norm      int64 `json:"norm"`
 	Other     int64 `json:"other"`
+	Effective int64 `json:"effective,omitempty"` // of all, those that are not masked after pruning; 0: nothing is pruned
 	// FLOPs of matrix products per token at the configured length: the forward pass, and
 	// a training step's forward and backward pass.
 	ForwardFLOPs  int64 `json:"forward_flops_per_token"`
@@ -38,7 +39,8 @@ func (c Config) count() (int64, error) {
 	return n, err
 }
 
-// Budget counts parameters and FLOPs from the graphs themselves.
+// Budget counts parameters and FLOPs from the graphs themselves. A teacher's forward pass
+// is part of a training step's; masked weights are multiplied like others.
 func (c Config) Budget() (Budget, error) {
 	var b Budget
 	params, err := c.Parameters()
@@ -55,6 +57,12 @@ func (c Config) Budget() (Budget, error) {
 			b.Norm += n
 		default:
 			b.Other += n
+		}
+		if c.Training.Prune.Sparsity > 0 {
+			b.Effective += n
+			if p.Prunable() {
+				b.Effective -= int64(Masked(p.Elements(), c.Training.Prune.Sparsity))
+			}
 		}
 	}
 	d, err := c.Dims(1, c.Length)

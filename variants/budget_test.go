@@ -41,6 +41,12 @@ func closedFormula(c Config) (b Budget) {
 	// attention over all positions, and the output table.
 	b.ForwardFLOPs = n*(2*matrices+2*2*hk*length) + 2*vocab*d
 	b.TrainingFLOPs = 3 * b.ForwardFLOPs // backward each product has two, for either factor
+	if c.Teacher != nil {
+		b.TrainingFLOPs += closedFormula(*c.Teacher).ForwardFLOPs
+	}
+	if s := c.Training.Prune.Sparsity; s == 0.5 { // matrices of an even number of weights, biases stay
+		b.Effective = b.Total - m*matrices/2
+	}
 	return b
 }
 

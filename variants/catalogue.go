@@ -69,8 +69,12 @@ func Find(name, scale, arch string) (Variant, error) {
 	if err == nil {
 		err = c.Validate()
 	}
-	if err == nil && changes != "" {
+	switch {
+	case err != nil:
+	case changes != "":
 		err = v.change(strings.Split(changes, "+"))
+	default:
+		err = v.findTeacher()
 	}
 	if err != nil {
 		return Variant{}, fmt.Errorf("variant %s: %w", name, err)
@@ -81,11 +85,12 @@ func Find(name, scale, arch string) (Variant, error) {
 // change sets axes. The name then has what differs from the catalogue, each axis once and
 // in the order of the axes, so that one model has one name.
 func (v *Variant) change(changes []string) error {
+	v.Config.Teacher = nil
 	if err := v.Config.SetAll(changes); err != nil {
 		return err
 	}
 	v.Changes = v.Config.Difference(v.original)
-	return nil
+	return v.findTeacher()
 }
 
 // With applies further changes to a variant.

@@ -19,7 +19,7 @@ func TestCatalogue(t *testing.T) {
 	}
 	for name, archs := range map[string][]string{
 		"share_ffn": both, "no_bias": both, "bias_all": both[:1], "gqa": both[:1], "mqa": both[:1], "linformer": both[1:],
-		"universal": both, "universal_act": both,
+		"universal": both, "universal_act": both, "distill": both, "prune": both,
 	} {
 		want["sharing/"+name] = archs
 	}

@@ -38,6 +38,10 @@ type Config struct {
 	Halting       Halting  `yaml:"halting" json:"halting"`
 
 	Training Training `yaml:"training" json:"training"`
+
+	// Teacher is the model of training.distill.teacher, nil without one. It is no axis:
+	// [Variant] finds it. Equal teachers are one pointer, so that configs compare.
+	Teacher *Config `yaml:"-" json:"-"`
 }
 
 // Share assigns Uses layers of a stack's forward pass to Unique sets of parameters.
@@ -124,6 +128,23 @@ type Training struct {
 	Eps           float64 `yaml:"eps" json:"eps" doc:"AdamW"`
 	Decay         float64 `yaml:"decay" json:"decay" doc:"weight decay of all but norms and biases"`
 	Clip          float64 `yaml:"clip" json:"clip" doc:"largest global gradient norm; 0: no clipping"`
+	Distill       Distill `yaml:"distill" json:"distill"`
+	Prune         Prune   `yaml:"prune" json:"prune"`
+}
+
+// Distill has a trained model's distributions as further labels: see distill.go.
+type Distill struct {
+	Teacher     string  `yaml:"teacher" json:"teacher" doc:"variant whose trained run teaches, at the same scale and architecture; empty: none"`
+	Alpha       float64 `yaml:"alpha" json:"alpha" doc:"weight of the cross-entropy in the loss; the distance to the teacher has the rest"`
+	Temperature float64 `yaml:"temperature" json:"temperature" doc:"divides both models' logits where they are compared"`
+}
+
+// Prune takes the smallest weights out of the model in training: see prune.go.
+type Prune struct {
+	Sparsity float64 `yaml:"sparsity" json:"sparsity" doc:"share of each matrix's weights that is masked in the end; 0: none"`
+	Start    float64 `yaml:"start" json:"start" doc:"share of the steps after which masking begins"`
+	End      float64 `yaml:"end" json:"end" doc:"share of the steps after which it is complete"`
+	Every    int     `yaml:"every" json:"every" doc:"steps between new masks"`
 }
 
 // kvHeads is the number of key/value heads of unique layer i.

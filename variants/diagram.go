@@ -232,4 +232,10 @@ func (d *diagram) output() {
 		left += " + bias"
 	}
 	d.row(left, "%s", arrow(c.D, c.Vocab))
+	if s := c.Training.Prune.Sparsity; s > 0 {
+		d.row("w = mask * w", "%g %% of each matrix's weights are masked in the end, embeddings aside", 100*s)
+	}
+	if x := c.Training.Distill; x.Teacher != "" {
+		d.row(fmt.Sprintf("loss = %g·CE + %g·%g²·KL", x.Alpha, 1-x.Alpha, x.Temperature), "to the distributions of %s, both at temperature %g", x.Teacher, x.Temperature)
+	}
 }

@@ -15,6 +15,7 @@ const (
 	DecoderTokens = "decoder_tokens" // int64 [B,T]: encoder-decoders, whose labels are [B,T]
 	Ponder        = "ponder_sum"     // summed over the labelled positions; halting
 	Steps         = "steps_sum"      // uses taken, summed alike
+	DistillSum    = "distill_sum"    // T²·KL to the teacher, summed alike; distillation
 	Loss          = "loss_sum"
 	Count         = "count" // int64: labels that the loss sums over
 	Rate          = "lr"
@@ -27,6 +28,14 @@ func GradName(param string) string { return param + ".grad" }
 
 // MomentNames are the inputs of AdamW's first and second moment.
 func MomentNames(param string) (m, v string) { return param + ".m", param + ".v" }
+
+// PruneMaskName is the input with a pruned matrix's mask, float32 0 or 1 in its shape.
+func PruneMaskName(param string) string { return param + ".mask" }
+
+// TeacherName is the input with a parameter of the teacher.
+func TeacherName(param string) string { return teacherPrefix + param }
+
+const teacherPrefix = "teacher."
 
 // NewName is the output that replaces an input.
 func NewName(input string) string { return input + ".new" }
@@ -81,15 +90,15 @@ type forward struct {
 // stacks over them.
 func (m *model) forward(d Dims) *forward {
 	f := &forward{model: m, dims: d}
-	tokens := m.g.Input(Tokens, graphgen.Int64, d.Batch, d.Length)
+	tokens := m.input(Tokens, d.Batch, d.Length)
 	first := &stack{model: m, name: m.c.Arch, batch: d.Batch, length: d.Length, causal: m.c.Arch == Decoder}
 	if m.c.Arch != Decoder {
-		first.name, first.lengths = Encoder, m.g.Input(Lengths, graphgen.Int64, d.Batch)
+		first.name, first.lengths = Encoder, m.input(Lengths, d.Batch)
 	}
 	f.last, f.hidden = first, nil
 	if m.c.Arch == EncoderDecoder {
 		first.run(tokens)
-		target := m.g.Input(DecoderTokens, graphgen.Int64, d.Batch, d.Decoder)
+		target := m.input(DecoderTokens, d.Batch, d.Decoder)
 		f.last = &stack{model: m, name: Decoder, batch: d.Batch, length: d.Decoder, causal: true, memory: first}
 		tokens = target
 	}
@@ -99,7 +108,7 @@ func (m *model) forward(d Dims) *forward {
 
 // labels declares the labels, as rows.
 func (f *forward) labels() *graphgen.Tensor {
-	return graphgen.Reshape(f.g.Input(Labels, graphgen.Int64, f.dims.Batch, f.dims.labelled()), f.last.rows())
+	return graphgen.Reshape(f.input(Labels, f.dims.Batch, f.dims.labelled()), f.last.rows())
 }
 
 // logits is the hidden states times the table, [N,V].
@@ -112,9 +121,21 @@ func (f *forward) logits() *graphgen.Tensor {
 func (m *model) lossAndGradients(d Dims, into func(Parameter) *graphgen.Tensor) (params []Parameter, grads []*graphgen.Tensor, err error) {
 	f := m.forward(d)
 	labels := f.labels()
-	var loss, ponder *graphgen.Tensor
+	var taught *graphgen.Tensor
+	if m.c.Training.Distill.Teacher != "" {
+		if taught, err = m.teacherLogits(d); err != nil {
+			return nil, nil, err
+		}
+	}
+	var loss, distill, ponder *graphgen.Tensor
 	m.g.In("loss", func() {
-		loss, m.count = graphgen.LossHead(f.hidden, m.table(), m.outputBias(), labels), graphgen.LabelCount(labels)
+		if taught == nil {
+			loss = graphgen.LossHead(f.hidden, m.table(), m.outputBias(), labels)
+		} else {
+			loss, distill = graphgen.DistillHead(f.hidden, m.table(), m.outputBias(), labels, taught, m.c.Training.Distill.Temperature)
+			m.g.Output(DistillSum, distill)
+		}
+		m.count = graphgen.LabelCount(labels)
 		m.g.Output(Loss, loss)
 		m.g.Output(Count, m.count)
 		if f.last.ponder != nil {
@@ -125,6 +146,10 @@ func (m *model) lossAndGradients(d Dims, into func(Parameter) *graphgen.Tensor) 
 		}
 	})
 	params = m.read()
+	// What gradients are of is no output, so it is built once the graph is trimmed.
+	if alpha := m.c.Training.Distill.Alpha; distill != nil {
+		loss = graphgen.Add(graphgen.Scale(loss, alpha), graphgen.Scale(distill, 1-alpha))
+	}
 	if ponder != nil {
 		loss = graphgen.Add(loss, graphgen.Scale(ponder, m.c.Halting.Ponder))
 	}
@@ -145,7 +170,7 @@ func (c Config) training(d Dims) (*model, error) {
 		return nil, err
 	}
 	m := newModel(c)
-	m.dropout = &dropout{}
+	m.dropout, m.pruned = &dropout{}, c.Training.Prune.Sparsity > 0
 	return m, nil
 }
 

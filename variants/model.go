@@ -36,25 +36,48 @@ func (p Parameter) Part() string {
 type model struct {
 	c       Config
 	g       *graphgen.Graph
-	dropout *dropout // nil where nothing is dropped: graphs that do not train
+	prefix  string                      // of its parameters' names in the graph: the teacher's
+	inputs  map[string]*graphgen.Tensor // the batch, which a teacher reads too
+	dropout *dropout                    // nil where nothing is dropped: graphs that do not train
+	pruned  bool                        // matrices are masked: graphs that train
 	params  []Parameter
-	tensor  map[string]*graphgen.Tensor
-	count   *graphgen.Tensor // of labels, in a training graph
+	tensor  map[string]*graphgen.Tensor // each parameter's graph input
+	value   map[string]*graphgen.Tensor // what the forward pass has in its place
+	count   *graphgen.Tensor            // of labels, in a training graph
 }
 
 func newModel(c Config) *model {
-	return &model{c: c, g: graphgen.New(), tensor: map[string]*graphgen.Tensor{}}
+	return modelIn(graphgen.New(), c, "", map[string]*graphgen.Tensor{})
 }
 
-// param is the parameter of that name, declared at the first call as a graph input.
-func (m *model) param(p Parameter) *graphgen.Tensor {
-	if t, ok := m.tensor[p.Name]; ok {
+// modelIn is a model that is built into a graph with the batch's inputs declared so far.
+func modelIn(g *graphgen.Graph, c Config, prefix string, inputs map[string]*graphgen.Tensor) *model {
+	return &model{c: c, g: g, prefix: prefix, inputs: inputs, tensor: map[string]*graphgen.Tensor{}, value: map[string]*graphgen.Tensor{}}
+}
+
+// input is an array of the batch, declared at the first call.
+func (m *model) input(name string, shape ...int) *graphgen.Tensor {
+	if t, ok := m.inputs[name]; ok {
 		return t
 	}
-	t := m.g.Input(p.Name, graphgen.Float32, p.Shape...)
-	m.tensor[p.Name] = t
-	m.params = append(m.params, p)
+	t := m.g.Input(name, graphgen.Int64, shape...)
+	m.inputs[name] = t
 	return t
+}
+
+// param is the parameter of that name, declared at the first call as a graph input; under
+// its mask, where the model is pruned.
+func (m *model) param(p Parameter) *graphgen.Tensor {
+	if t, ok := m.value[p.Name]; ok {
+		return t
+	}
+	t := m.g.Input(m.prefix+p.Name, graphgen.Float32, p.Shape...)
+	m.tensor[p.Name], m.value[p.Name] = t, t
+	if m.pruned && p.Prunable() {
+		m.value[p.Name] = graphgen.Mul(t, m.g.Input(PruneMaskName(p.Name), graphgen.Float32, p.Shape...))
+	}
+	m.params = append(m.params, p)
+	return m.value[p.Name]
 }
 
 // normal is a decayed parameter with normal start values.

@@ -44,7 +44,7 @@ func headsBaseline(scale string) Config {
 		Training: Training{
 			Objective: objective.SpanCorruption, TokensPerStep: z.tokens, Steps: z.steps, Rate: z.rate,
 			Schedule: "constant", Warmup: 0, FinalRate: 0.1, Cooldown: 0.2,
-			Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 0.1, Clip: 1,
+			Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 0.1, Clip: 1, Distill: noDistill, Prune: noPrune,
 		},
 	}
 }

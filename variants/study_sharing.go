@@ -91,6 +91,15 @@ func sharingStudy() []entry {
 	axis("universal", "one layer used by all, with step embeddings: a sixth of the layers' parameters", both, universal)
 	axis("universal_act", "universal with adaptive halting for each position: a sixth of the layers' parameters", both,
 		func(c *Config) { universal(c); c.Halting.Kind = "act" })
+	from := func(source string) {
+		list[len(list)-1].source = source + "; the baseline and its sizes as in " + sharingSource
+	}
+	axis("distill", "taught by the trained baseline: half the loss is the distance to its distributions", both,
+		func(c *Config) { c.Training.Distill.Teacher = "baseline" })
+	from("Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network (2015)")
+	axis("prune", "half of each matrix's weights masked by magnitude, on a cubic schedule: the count has the masked ones too", both,
+		func(c *Config) { c.Training.Prune.Sparsity = 0.5 })
+	from("Zhu and Gupta, To Prune, or Not to Prune (2017)")
 	return list
 }
 
@@ -113,7 +122,7 @@ func sharingBaseline(scale, arch string) (Config, error) {
 		Training: Training{
 			Objective: objective.CausalLM, TokensPerStep: z.tokens, Steps: z.steps, Rate: z.rate,
 			Schedule: "cosine", Warmup: 0.1, FinalRate: 0.1, Cooldown: 0.2,
-			Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 0.1, Clip: 1,
+			Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 0.1, Clip: 1, Distill: noDistill, Prune: noPrune,
 		},
 	}
 	if arch == Encoder {
@@ -129,6 +138,12 @@ func sharingBaseline(scale, arch string) (Config, error) {
 
 // noHalting has the numbers that halting starts from.
 var noHalting = Halting{Kind: "none", Threshold: 0.99, Ponder: 0.01}
+
+// noDistill and noPrune have the numbers that their variants start from.
+var (
+	noDistill = Distill{Alpha: 0.5, Temperature: 2}
+	noPrune   = Prune{Start: 0.2, End: 0.8, Every: 10}
+)
 
 // shared is a shape of study sharing: wider layers get the feed-forward width that
 // brings the parameters nearest to the baseline's.

@@ -58,6 +58,9 @@ func (c Config) Validate() error {
 			return fmt.Errorf("%s", r.text)
 		}
 	}
+	if c.Teacher != nil {
+		return c.fits(*c.Teacher)
+	}
 	return nil
 }
 
@@ -127,6 +130,9 @@ func (c Config) conflicts() []conflict {
 		{c.Share.FFUnique != 0 && c.Share.FFUnique != c.ffUnique(), fmt.Sprintf("share.ff_unique %d: wanted 0, or share.uses − share.uses/2 + 1 = %d", c.Share.FFUnique, c.ffUnique())},
 		{c.Share.FFUnique != 0 && c.Share.Unique != c.Share.Uses, fmt.Sprintf("share.ff_unique %d needs attention layers of their own: share.unique %d is not share.uses %d", c.Share.FFUnique, c.Share.Unique, c.Share.Uses)},
 		{c.Halting.Kind != "none" && seq2seq, "halting.kind " + c.Halting.Kind + " needs arch decoder or encoder: cross-attention reads every use of the encoder"},
+		{c.Training.Prune.Start >= c.Training.Prune.End,
+			fmt.Sprintf("training.prune.start %g is not before training.prune.end %g", c.Training.Prune.Start, c.Training.Prune.End)},
+		{c.Teacher != nil && c.Training.Distill.Teacher == "", "a model without training.distill.teacher has a teacher"},
 		{c.Training.Schedule == "wsd" && c.Training.Warmup+c.Training.Cooldown > 1,
 			fmt.Sprintf("training.warmup %g and training.cooldown %g together exceed all steps", c.Training.Warmup, c.Training.Cooldown)},
 	}
@@ -168,6 +174,13 @@ var limits = map[string][2]float64{
 	"heads":                    {1, 1 << 12},
 	"qkv_dim":                  {1, 1 << 16},
 	"training.tokens_per_step": {1, 1 << 40},
+
+	"training.distill.alpha":       {0, 1},
+	"training.distill.temperature": {0.05, 1e3},
+	"training.prune.sparsity":      {0, 0.9999},
+	"training.prune.start":         {0, 1},
+	"training.prune.end":           {0, 1},
+	"training.prune.every":         {1, 1e12},
 }
 
 // valid checks one axis by itself.

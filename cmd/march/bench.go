@@ -21,7 +21,7 @@ var benchCommand = command{
 	name: "bench", group: groupTrain,
 	short: "train and compare variants",
 	long: "The main job: generates, trains and evaluates every chosen variant under one budget and prints the comparison. Without flags it compares six variants at scale tiny on the embedded corpus, which takes a few minutes on two cores.\n\n" +
-		"Every cell (variant and seed) has a folder of its own below --out. A second call does only what is missing or failed, so an interrupted bench goes on where it stopped.",
+		"Every cell (variant and seed) has a folder of its own below --out. A second call does only what is missing or failed, so an interrupted bench goes on where it stopped. A variant that learns from another (distill) does so from that one's cell of the same seed, which is added where it was not asked for.",
 	examples: []example{
 		{"march bench", "six variants, in minutes"},
 		{"march bench --study sharing --out runs/sharing", "all sixteen of a study"},
@@ -52,7 +52,7 @@ var benchCommand = command{
 			if *seeds < 1 {
 				return usagef("--seeds %d: wanted 1 or more", *seeds)
 			}
-			list, err := benchVariants(f, model, lab, *study)
+			list, err := benchVariants(e, f, model, lab, *study)
 			if err != nil {
 				return err
 			}
@@ -117,7 +117,7 @@ func shares(atOnce, threads, cells int, scale string) (int, int) {
 }
 
 // benchVariants are the variants that the flags choose, with the flags' budget.
-func benchVariants(f *pflag.FlagSet, model *selection, lab *labFlags, study string) ([]variants.Variant, error) {
+func benchVariants(e *env, f *pflag.FlagSet, model *selection, lab *labFlags, study string) ([]variants.Variant, error) {
 	if study != "" {
 		if !slices.Contains(variants.Studies(), study) {
 			return nil, usagef("--study %q is not one of %s%s", study, abridge(variants.Studies(), 9), didYouMean(study, variants.Studies(), ""))
@@ -135,6 +135,13 @@ func benchVariants(f *pflag.FlagSet, model *selection, lab *labFlags, study stri
 	list, err := model.models()
 	if err != nil {
 		return nil, err
+	}
+	list, added, err := sweep.WithTeachers(list)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	for _, t := range added {
+		e.logf("%s (%s) is added: another variant learns from it", t.FullName(), t.Config.Arch)
 	}
 	for i := range list {
 		if list[i], err = lab.budget(f, list[i]); err != nil {

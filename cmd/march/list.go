@@ -125,6 +125,9 @@ func listStudy(e *env, study string, found []costed) error {
 			row[6] = "not at this scale: " + c.err.Error()
 		} else {
 			copy(row[2:], []string{grouped(c.budget.Total), c.distance(), short(float64(c.budget.ForwardFLOPs)), short(float64(c.budget.TrainingFLOPs)), c.variant.Doc})
+			if n := c.budget.Effective; n > 0 {
+				row[6] = grouped(n) + " effective; " + row[6]
+			}
 		}
 		rows = append(rows, row)
 	}

@@ -74,6 +74,12 @@ func (c costed) show(e *env) error {
 		beside = "; " + moreOrFewer(b.Total, c.baseline.budget.Total) + " " + c.baseline.name
 	}
 	comment("  ", "parameters: %s (embedding %s, norm %s, other %s)%s", grouped(b.Total), grouped(b.Embedding), grouped(b.Norm), grouped(b.Other), beside)
+	if b.Effective > 0 {
+		comment("  ", "effective: %s, those that pruning leaves in the end", grouped(b.Effective))
+	}
+	if t, ok, _ := v.Teacher(); ok {
+		comment("  ", "learns from: %s, whose forward pass counts among the training FLOPs", t.FullName())
+	}
 	comment("  ", "FLOPs per token: %s forward, %s training (forward and backward)", short(float64(b.ForwardFLOPs)), short(float64(b.TrainingFLOPs)))
 	switch changes := c.changes(); {
 	case c.baseline.name == "":

@@ -11,6 +11,7 @@ import (
 	"march/cmd/internal/sweep"
 	"march/results/record"
 	"march/trainloop"
+	"march/variants"
 )
 
 var trainCommand = command{
@@ -22,6 +23,7 @@ var trainCommand = command{
 	examples: []example{
 		{"march train --variant deep_cycle_rev --out runs/deep", "train at scale tiny on the embedded corpus"},
 		{"march train --variant deep_cycle_rev --out runs/deep --resume", "go on after Ctrl-C"},
+		{"march train --variant distill --teacher runs/sharing/baseline/decoder/seed-1", "learn from the baseline's run"},
 		{"march train --variant baseline --set heads=12 --set qkv_dim=8 --data data/stories --steps 2000 --out runs/heads", "another number of heads, text of your own"},
 	},
 	setup: func(f *pflag.FlagSet) action {
@@ -29,6 +31,7 @@ var trainCommand = command{
 		lab := addLabFlags(f, "ppl")
 		seed := f.Uint64("seed", 1, "of start values and of the order of the data")
 		out := f.String("out", "", "the run's `FOLDER` (default: runs/STUDY/VARIANT/ARCH/seed-SEED)")
+		teacher := f.String("teacher", "", "`FOLDER` of the finished run that the variant learns from (distill)")
 		resume := f.Bool("resume", false, "go on with the run in the folder")
 		asJSON := jsonFlag(f)
 		device := addDeviceFlags(f)
@@ -43,7 +46,10 @@ var trainCommand = command{
 			if v, err = lab.budget(f, v); err != nil {
 				return err
 			}
-			c := sweep.Cell{Variant: v, Seed: *seed, Batch: lab.batch, Dir: *out}
+			if err := checkTeacher(v, *teacher); err != nil {
+				return err
+			}
+			c := sweep.Cell{Variant: v, Seed: *seed, Batch: lab.batch, Dir: *out, Teacher: *teacher}
 			if c.Dir == "" {
 				c.Dir = sweep.CellDir("runs", v, *seed)
 			}
@@ -73,6 +79,20 @@ var trainCommand = command{
 			return nil
 		}
 	},
+}
+
+// checkTeacher wants --teacher for variants that learn from another, and for no other.
+func checkTeacher(v variants.Variant, run string) error {
+	t, ok, err := v.Teacher()
+	switch {
+	case err != nil:
+		return usageError{err}
+	case ok && run == "":
+		return usagef("variant %s learns from %s: wanted --teacher FOLDER, a finished run of that (march train --variant %[2]s --arch %s makes one)", v.FullName(), t.FullName(), t.Config.Arch)
+	case !ok && run != "":
+		return usagef("--teacher %s: variant %s learns from none (training.distill.teacher is empty)", run, v.FullName())
+	}
+	return nil
 }
 
 // stopped says how an interrupted run goes on.

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"march/results/record"
 	"march/trainloop"
 )
 
@@ -224,5 +225,81 @@ func TestBench(t *testing.T) {
 	}
 	if code, _, log := march(t, append(args, "--steps", "21")...); code != 1 || !strings.Contains(log, "training.steps was 20, now 21") {
 		t.Errorf("another budget in the same folder: exit code %d, %s", code, log)
+	}
+}
+
+// TestBenchTeaches: a variant that learns from another does so from that one's cell of the
+// same seed, which is added, and fails with the reason where that one did.
+func TestBenchTeaches(t *testing.T) {
+	data, out := smallData(t), filepath.Join(t.TempDir(), "bench")
+	args := func(more ...string) []string {
+		return append([]string{"--set", "vocab=400", "--set", "length=32", "--tokens-per-step", "64", "--steps", "4", "--suite", "ppl", "--threads", "2", "--data", data}, more...)
+	}
+	bench := append([]string{"bench", "--variant", "distill", "--variant", "prune", "--seeds", "2", "--out", out, "--format", "json"}, args()...)
+	code, table, log := march(t, bench...)
+	if code != 0 || !strings.Contains(log, "sharing/baseline+vocab=400+length=32 (decoder) is added") {
+		t.Fatalf("exit code %d, %s", code, log)
+	}
+	if !strings.Contains(table, "learned from a trained baseline (alpha 0.5, temperature 2)") || !strings.Contains(table, `"parameters_effective": {`) {
+		t.Errorf("the table does not say who taught, or what pruning left: %s", table)
+	}
+	cell := func(variant string, seed int) string {
+		return filepath.Join(out, "sharing", variant+"+vocab=400+length=32", "decoder", fmt.Sprintf("seed-%d", seed))
+	}
+	for seed := 1; seed <= 2; seed++ {
+		s, err := trainloop.ReadSettings(cell("distill", seed))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := trainloop.Latest(cell("baseline", seed), func(string) {})
+		if err != nil || s.Teacher == "" || s.Teacher != c.ParamsSHA256() {
+			t.Errorf("seed %d learned from %s, wanted its baseline's %s (%v)", seed, s.Teacher, c.ParamsSHA256(), err)
+		}
+	}
+	if code, _, log := march(t, bench...); code != 0 || strings.Contains(log, "step 4") {
+		t.Errorf("a second call: exit code %d, %s", code, log)
+	}
+	// Train with a teacher named, and refuse what is none.
+	run := filepath.Join(t.TempDir(), "run")
+	train := func(more ...string) []string { return append([]string{"train", "--out", run}, args(more...)...) }
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{train("--variant", "distill"), 2, "variant sharing/distill+vocab=400+length=32 learns from sharing/baseline+vocab=400+length=32: wanted --teacher FOLDER"},
+		{train("--variant", "baseline", "--teacher", cell("baseline", 1)), 2, "learns from none"},
+		{train("--variant", "distill", "--teacher", out), 1, "holds no run"},
+		{train("--variant", "distill", "--set", "training.distill.teacher=deep_seq", "--teacher", cell("baseline", 1)), 1, "trained another model, sharing/baseline+vocab=400+length=32: share.uses=6, wanted 12"},
+		{train("--variant", "distill", "--set", "training.distill.teacher=heads/rope", "--teacher", cell("baseline", 1)), 2, "is not one of encoder-decoder"},
+		{train("--variant", "distill", "--teacher", cell("baseline", 1)), 0, ""},
+		{train("--variant", "distill", "--teacher", cell("baseline", 2), "--resume"), 1, "teacher_sha256 (was "},
+		{train("--variant", "distill", "--teacher", cell("baseline", 1), "--resume"), 0, ""},
+	} {
+		if code, _, log := march(t, c.args...); code != c.code || !strings.Contains(log, c.want) || strings.Contains(log, "panic") {
+			t.Errorf("march %s:\n  exit code %d, wanted %d\n  %s  wanted %q in it", strings.Join(c.args, " "), code, c.code, log, c.want)
+		}
+	}
+	// A teacher that broke, and a finished run that learned from one.
+	for _, path := range []string{filepath.Join(cell("baseline", 2), "checkpoints"), filepath.Join(cell("baseline", 2), "run.json"),
+		cell("distill", 2), filepath.Join(cell("baseline", 1), "checkpoints"), filepath.Join(cell("baseline", 1), "run.json")} {
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(cell("baseline", 1), "metrics.jsonl"), []byte("broken\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(cell("baseline", 2), "metrics.jsonl"), []byte("broken\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if code, table, log := march(t, bench...); code != 1 || !strings.Contains(table, "teacher baseline: ") || !strings.Contains(table, " failed: ") {
+		t.Errorf("a teacher that broke: exit code %d, %s%s", code, table, log)
+	}
+	if r, err := record.ReadFile(filepath.Join(cell("distill", 2), record.FileName)); err != nil || r.Status != record.Failed {
+		t.Errorf("the cell whose teacher broke is %+v (%v)", r, err)
+	}
+	if r, err := record.ReadFile(filepath.Join(cell("distill", 1), record.FileName)); err != nil || r.Status != record.Done {
+		t.Errorf("the cell that had learned before is %+v (%v)", r, err)
 	}
 }

@@ -94,6 +94,7 @@ type Parameters struct {
 	Embedding int64 `json:"embedding"` // tokens and positions
 	Norm      int64 `json:"norm"`
 	Other     int64 `json:"other"`
+	Effective int64 `json:"effective,omitempty"` // of Total, those that are not masked after pruning; 0: nothing is pruned
 }
 
 // FLOPs per token, counted on the graph: a multiplication and an addition are two, a shared layer

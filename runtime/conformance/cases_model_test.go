@@ -189,3 +189,60 @@ func lossCases() (list []gradCase) {
 	}
 	return list
 }
+
+// distillCases weigh the two sums differently; one of them alone is asked for too.
+func distillCases() (list []gradCase) {
+	for _, c := range []struct {
+		name        string
+		labels      []int64
+		temperature float64
+		scale       float64 // of the logits
+		hard, soft  float64
+		withBias    bool
+	}{
+		{"both, softened", []int64{0, 6, 3, 3, 1}, 2, 1, 0.5, 0.5, false},
+		{"some ignored, bias", []int64{-100, 6, -100, 0, -1}, 3, 1, 0.25, 2, true},
+		{"all ignored", []int64{-100, -100}, 2, 1, 1, 1, true},
+		{"the distance alone, unsoftened", []int64{2, 0, -100}, 1, 1, 0, 1, false},
+		{"the labels alone", []int64{2, 0, -100}, 1, 1, 1, 0, true},
+		{"logits of 200", []int64{6, 0, -100, 4, 2, 2}, 2, 80, 0.5, 0.5, false},
+	} {
+		const v, d = 7, 4
+		n := len(c.labels)
+		scaled := func(n int, words ...string) []float64 {
+			return each(normals(n, words...), func(x float64) float64 { return c.scale * x })
+		}
+		x := []input{in(n, d), {shape: []int{v, d}, values: scaled}, integers(c.labels, n)}
+		if c.withBias {
+			x = append(x, in(v))
+		}
+		teacher := round(scaled(n*v, "teacher"), g.Float32, false)
+		list = append(list, gradCase{
+			op: "DistillHead", name: c.name, in: x, bound32: 2e-6, // differences of distributions
+			build: func(in []*g.Tensor) *g.Tensor {
+				var bias *g.Tensor
+				if c.withBias {
+					bias = in[3]
+				}
+				loss, distill := g.DistillHead(in[0], in[1], bias, in[2], in[0].Graph().Floats(in[0].DType(), teacher, n, v), c.temperature)
+				switch {
+				case c.soft == 0:
+					return loss
+				case c.hard == 0:
+					return distill
+				}
+				return g.Add(g.Scale(loss, c.hard), g.Scale(distill, c.soft))
+			},
+			reference: func(in []any) []float64 {
+				var bias []float64
+				if c.withBias {
+					bias = in[3].([]float64)
+				}
+				h, table := in[0].([]float64), in[1].([]float64)
+				hard := lossReference(h, table, bias, c.labels, d)
+				return []float64{c.hard*hard + c.soft*distillReference(h, table, bias, teacher, c.labels, d, c.temperature)}
+			},
+		})
+	}
+	return list
+}

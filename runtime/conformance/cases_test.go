@@ -130,7 +130,7 @@ var gradCases = slices.Concat([]gradCase{
 		build: func(x []*g.Tensor) *g.Tensor { return g.LinearT(x[0], x[1], x[2]) }},
 	{op: "Gemm", name: "full addend", in: []input{in(1, 4), in(4, 5), in(1, 5)},
 		build: func(x []*g.Tensor) *g.Tensor { return g.Linear(x[0], x[1], x[2]) }},
-}, embeddingCases, normCases(), activationCases(), attentionCases(), lossCases())
+}, embeddingCases, normCases(), activationCases(), attentionCases(), lossCases(), distillCases())
 
 const noErf64 = "ONNX Runtime has no Erf in float64"
 

@@ -110,6 +110,25 @@ func lossReference(h, table, bias []float64, labels []int64, d int) float64 {
 	return sum
 }
 
+// distillReference is T² Σ KL(softmax(teacher/T) ‖ softmax(logits/T)) over the rows with a label.
+func distillReference(h, table, bias, teacher []float64, labels []int64, d int, temperature float64) float64 {
+	cool := func(x []float64) []float64 { return each(x, func(v float64) float64 { return v / temperature }) }
+	if bias != nil {
+		bias = cool(bias)
+	}
+	v, sum := len(table)/d, 0.0
+	for i, student := range logProbabilities(cool(h), table, bias, d) {
+		if labels[i] < 0 {
+			continue
+		}
+		taught := logProbabilities([]float64{1}, cool(teacher[i*v:(i+1)*v]), nil, 1)[0]
+		for j, q := range taught {
+			sum += math.Exp(q) * (q - student[j])
+		}
+	}
+	return temperature * temperature * sum
+}
+
 // attentionShape is what attentionReference needs beside the arrays.
 type attentionShape struct {
 	batch, queries, keys, heads, kvHeads, dk, dv int

@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"march/graphgen/atomicfile"
 )
@@ -55,7 +56,8 @@ type Manifest struct {
 	Budget     json.RawMessage   `json:"budget"`
 	Parameters []Parameter       `json:"parameters"`
 	Ranges     []Range           `json:"ranges"`
-	Graphs     map[string]*Graph `json:"graphs"` // by name: grad, update, step, eval, infer
+	Teacher    []Parameter       `json:"teacher,omitempty"` // of the model that teaches, in a buffer of its own
+	Graphs     map[string]*Graph `json:"graphs"`            // by name: grad, update, step, eval, infer
 	Files      map[string]Digest `json:"files"`
 }
 
@@ -142,6 +144,19 @@ func Layout(params []Parameter) (ranges []Range, err error) {
 
 func alignUp(n, to int) int { return (n + to - 1) / to * to }
 
+// Place gives the teacher's parameters their offsets, in order, and the size of their
+// buffer in bytes.
+func Place(teacher []Parameter) (bytes int) {
+	for i := range teacher {
+		teacher[i].Offset = bytes
+		bytes = alignUp(bytes+4*teacher[i].Elements(), Alignment)
+	}
+	return bytes
+}
+
+// TeacherBytes is the size of the buffer with the teacher's parameters.
+func (m *Manifest) TeacherBytes() int { return Place(slices.Clone(m.Teacher)) }
+
 // Write puts the manifest into a folder, whole.
 func (m *Manifest) Write(dir string) error {
 	m.Format = Format
@@ -189,8 +204,8 @@ func (m *Manifest) check() error {
 		return fmt.Errorf("format %d, wanted %d: made by another version of march", m.Format, Format)
 	}
 	seen := map[string]bool{}
-	params := make([]Parameter, len(m.Parameters))
-	for i, p := range m.Parameters {
+	params, teacher := slices.Clone(m.Parameters), slices.Clone(m.Teacher)
+	for _, p := range slices.Concat(params, teacher) {
 		n := 1
 		for _, d := range p.Shape {
 			if d < 1 || n > (1<<40)/d {
@@ -202,7 +217,6 @@ func (m *Manifest) check() error {
 			return fmt.Errorf("parameter %s stands twice", p.Name)
 		}
 		seen[p.Name] = true
-		params[i] = p
 	}
 	ranges, err := Layout(params)
 	if err != nil {
@@ -211,6 +225,12 @@ func (m *Manifest) check() error {
 	for i, p := range params {
 		if p.Offset != m.Parameters[i].Offset {
 			return fmt.Errorf("parameter %s lies at %d, wanted %d", p.Name, m.Parameters[i].Offset, p.Offset)
+		}
+	}
+	Place(teacher)
+	for i, p := range teacher {
+		if p.Offset != m.Teacher[i].Offset {
+			return fmt.Errorf("parameter %s lies at %d, wanted %d", p.Name, m.Teacher[i].Offset, p.Offset)
 		}
 	}
 	if len(ranges) != len(m.Ranges) {

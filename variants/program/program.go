@@ -153,7 +153,14 @@ func describe(v variants.Variant, o Options) (*manifest.Manifest, error) {
 	for _, p := range params {
 		m.Parameters = append(m.Parameters, manifest.Parameter{Name: p.Name, Shape: p.Shape, Decay: p.Decay})
 	}
-	m.Ranges, err = manifest.Layout(m.Parameters)
+	if m.Ranges, err = manifest.Layout(m.Parameters); err != nil {
+		return nil, err
+	}
+	teacher, err := c.TeacherParameters()
+	for _, p := range teacher {
+		m.Teacher = append(m.Teacher, manifest.Parameter{Name: p.Name, Shape: p.Shape})
+	}
+	manifest.Place(m.Teacher)
 	return m, err
 }
 

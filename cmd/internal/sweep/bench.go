@@ -35,7 +35,7 @@ func Cells(out string, list []variants.Variant, seeds int, batch int) []Cell {
 	var cells []Cell
 	for seed := range uint64(seeds) {
 		for _, v := range list {
-			cells = append(cells, Cell{Variant: v, Seed: seed + 1, Batch: batch, Dir: CellDir(out, v, seed+1)})
+			cells = append(cells, Cell{Variant: v, Seed: seed + 1, Batch: batch, Dir: CellDir(out, v, seed+1), Teacher: teacherDir(out, v, seed+1)})
 		}
 	}
 	return cells
@@ -53,13 +53,20 @@ func (l *Lab) Bench(ctx context.Context, cells []Cell, atOnce int, each func(i i
 		}
 	}
 	l.AtOnce = atOnce
-	done := make([]*record.Run, len(cells))
+	done, ended := make([]*record.Run, len(cells)), make([]chan struct{}, len(cells))
+	for i := range cells {
+		ended[i] = make(chan struct{})
+	}
 	work, ctx := errgroup.WithContext(ctx)
 	work.SetLimit(atOnce)
 	var hear sync.Mutex
 	for _, i := range order(cells, atOnce) {
 		c := cells[i]
 		work.Go(func() error {
+			defer close(ended[i])
+			if t := slices.IndexFunc(cells, func(x Cell) bool { return x.Dir == c.Teacher }); t >= 0 {
+				<-ended[t] // it began before this one, and stops with ctx
+			}
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
@@ -85,7 +92,7 @@ func (l *Lab) Bench(ctx context.Context, cells []Cell, atOnce int, each func(i i
 }
 
 // order is that in which cells begin: as given, or several at once the dearest first, so
-// that they end at about the same time.
+// that they end at about the same time; behind all others those that learn from another.
 func order(cells []Cell, atOnce int) []int {
 	list, cost := make([]int, len(cells)), make([]float64, len(cells))
 	for i, c := range cells {
@@ -98,6 +105,9 @@ func order(cells []Cell, atOnce int) []int {
 	if atOnce > 1 {
 		slices.SortStableFunc(list, func(a, b int) int { return cmp.Compare(cost[b], cost[a]) })
 	}
+	slices.SortStableFunc(list, func(a, b int) int {
+		return cmp.Compare(min(1, len(cells[a].Teacher)), min(1, len(cells[b].Teacher)))
+	})
 	return list
 }
 
@@ -120,6 +130,7 @@ func (l *Lab) checkCell(c Cell) error {
 	if err != nil {
 		return err
 	}
+	s.Teacher = l.teacherOr(c, was.Teacher)
 	if d := s.Differences(was); len(d) > 0 {
 		return fmt.Errorf("%s: %w", c.Dir, &trainloop.SettingsError{Differences: d})
 	}

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	goruntime "runtime"
 	"slices"
@@ -59,6 +60,7 @@ type Cell struct {
 	Seed    uint64
 	Batch   int    // sequences of a micro-batch; 0: as program.DefaultBatch says
 	Dir     string // the run's folder
+	Teacher string // the folder of the run that the variant learns from; "": it has no teacher
 }
 
 // String names the cell.
@@ -74,7 +76,8 @@ func CellDir(out string, v variants.Variant, seed uint64) string {
 // ProgramDir is the program's folder in a run's.
 func ProgramDir(run string) string { return filepath.Join(run, "program") }
 
-// settings are what the cell's run is identified by.
+// settings are what the cell's run is identified by, all but the teacher, which may be
+// trained later.
 func (l *Lab) settings(c Cell) (trainloop.Settings, error) {
 	cfg := c.Variant.Config
 	config, err := json.Marshal(cfg)
@@ -107,6 +110,11 @@ func (l *Lab) Train(ctx context.Context, c Cell, resume bool) (*trainloop.Result
 	if err != nil {
 		return nil, err
 	}
+	teacher, sum, err := l.teacher(c)
+	if err != nil {
+		return nil, err
+	}
+	s.Teacher = sum
 	if !resume {
 		// Before anything is written: a folder that holds another run stays as it is.
 		if _, err := trainloop.ReadSettings(c.Dir); err == nil {
@@ -120,7 +128,7 @@ func (l *Lab) Train(ctx context.Context, c Cell, resume bool) (*trainloop.Result
 	}
 	o := trainloop.Options{
 		Dir: c.Dir, Program: ProgramDir(c.Dir), Settings: s, Training: c.Variant.Config.Training, Runtime: l.Runtime, Batches: batches,
-		Resume: resume, SaveEvery: l.SaveEvery, ValidateEvery: l.ValidateEvery,
+		Teacher: teacher, Resume: resume, SaveEvery: l.SaveEvery, ValidateEvery: l.ValidateEvery,
 		OnStep: func(m trainloop.Metric) {
 			if l.Progress.Step != nil {
 				l.Progress.Step(c, m)
@@ -165,7 +173,11 @@ func (l *Lab) program(c Cell, s trainloop.Settings) error {
 
 // validate is the validation loss of the parameters in training.
 func (l *Lab) validate(ctx context.Context, c Cell, e *trainloop.Engine) (float64, error) {
-	m, err := evalsuite.NewONNXModel(l.Runtime, filepath.Join(ProgramDir(c.Dir), "eval.onnx"), ReadBy(e.Manifest, "eval", e.Parameters()), e.Manifest.MaxLength)
+	params, err := e.Effective()
+	if err != nil {
+		return 0, err
+	}
+	m, err := evalsuite.NewONNXModel(l.Runtime, filepath.Join(ProgramDir(c.Dir), "eval.onnx"), ReadBy(e.Manifest, "eval", params), e.Manifest.MaxLength)
 	if err != nil {
 		return 0, err
 	}
@@ -202,6 +214,9 @@ func (l *Lab) Run(ctx context.Context, c Cell) (*record.Run, error) {
 			return nil, err
 		}
 		r.Status, r.Reason = record.Failed, oneLine(err.Error())
+		if err := os.MkdirAll(c.Dir, 0o777); err != nil { // it may have failed before anything was written
+			return nil, err
+		}
 	}
 	r.Finished = time.Now().UTC().Round(time.Millisecond)
 	return r, record.WriteFile(filepath.Join(c.Dir, record.FileName), r)
@@ -254,7 +269,10 @@ func (l *Lab) finished(c Cell) *record.Run {
 		return nil
 	}
 	was, err := trainloop.ReadSettings(c.Dir)
-	if err != nil || len(s.Differences(was)) > 0 {
+	if err != nil {
+		return nil
+	}
+	if s.Teacher = l.teacherOr(c, was.Teacher); len(s.Differences(was)) > 0 {
 		return nil
 	}
 	for _, want := range l.Suites {
@@ -286,13 +304,14 @@ func (l *Lab) describe(c Cell) (*record.Run, error) {
 			Objective: s.Objective, Target: s.Target, Precision: s.Precision, Device: l.Runtime.Device().Kind,
 		},
 		Started: time.Now().UTC().Round(time.Millisecond), March: l.March, ConfigSHA256: hex.EncodeToString(sum[:]),
-		Parameters: record.Parameters{Total: b.Total, Embedding: b.Embedding, Norm: b.Norm, Other: b.Other},
+		Parameters: record.Parameters{Total: b.Total, Embedding: b.Embedding, Norm: b.Norm, Other: b.Other, Effective: b.Effective},
 		FLOPs:      record.FLOPs{Forward: b.ForwardFLOPs, Training: b.TrainingFLOPs},
 		Budget: record.Budget{Steps: s.Steps, TokensPerStep: int64(s.TokensPerStep), SequenceLength: int64(s.Length),
 			Schedule: scheduleText(c.Variant.Config.Training)},
 		Data: record.Data{Name: l.DataName, SHA256: s.DataSHA256, TokenizerSHA256: s.Tokenizer, Vocab: int64(c.Variant.Config.Vocab), Tokens: info.Tokens},
 		Machine: record.Machine{Hardware: l.Hardware, Threads: l.Runtime.Threads(), OS: goruntime.GOOS + "/" + goruntime.GOARCH,
 			ONNXRuntime: l.Runtime.Version(), AtOnce: l.AtOnce},
+		Notes: taughtNote(c.Variant),
 	}, nil
 }
 
@@ -326,10 +345,15 @@ func (l *Lab) trained(r *record.Run, t *trainloop.Result) error {
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 func compact(raw json.RawMessage) (string, error) {
-	var v variants.Config
-	if err := json.Unmarshal(raw, &v); err != nil {
+	v, err := configOf(raw)
+	if err != nil {
 		return "", err
 	}
 	b, err := json.Marshal(v)
 	return string(b), err
+}
+
+func configOf(raw json.RawMessage) (c variants.Config, err error) {
+	err = json.Unmarshal(raw, &c)
+	return c, err
 }
