@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -301,5 +302,40 @@ func TestBenchTeaches(t *testing.T) {
 	}
 	if r, err := record.ReadFile(filepath.Join(cell("distill", 1), record.FileName)); err != nil || r.Status != record.Done {
 		t.Errorf("the cell that had learned before is %+v (%v)", r, err)
+	}
+}
+
+// TestBenchArchitectures trains and scores an encoder and an encoder-decoder. The latter's
+// validation loss is that of its objective: near the training loss, which the loss of
+// plain text, never seen in training, would not be.
+func TestBenchArchitectures(t *testing.T) {
+	data, out := smallData(t), filepath.Join(t.TempDir(), "bench")
+	code, text, log := march(t, "bench", "--variant", "heads/baseline", "--variant", "sharing/baseline", "--arch", "encoder,encoder-decoder",
+		"--set", "d=24", "--set", "heads=3", "--set", "qkv_dim=8", "--set", "ff=48", "--set", "vocab=420", "--set", "length=32",
+		"--tokens-per-step", "256", "--steps", "60", "--suite", "ppl,grammar", "--limit", "5", "--data", data, "--out", out, "--format", "json")
+	if code != 0 {
+		t.Fatal(log)
+	}
+	var table struct {
+		Rows []map[string]any `json:"rows"`
+	}
+	if err := json.Unmarshal([]byte(text), &table); err != nil || len(table.Rows) != 2 {
+		t.Fatalf("%v; %s", err, text)
+	}
+	for _, arch := range []string{"encoder", "encoder-decoder"} {
+		files, err := filepath.Glob(filepath.Join(out, "*", "*", arch, "seed-1", record.FileName))
+		if err != nil || len(files) != 1 {
+			t.Fatalf("%s: %v, %v", arch, files, err)
+		}
+		r, err := record.ReadFile(files[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Status != record.Done || r.Validation == nil || math.Abs(r.Validation.Loss-r.Training.Loss) > 1 || r.Validation.Loss > math.Log(420) {
+			t.Errorf("%s: %s, training loss %v, validation %+v", arch, r.Status, r.Training, r.Validation)
+		}
+		if s := r.Suites["grammar"]; len(s.Scores) == 0 || s.Items == 0 {
+			t.Errorf("%s: %+v", arch, s)
+		}
 	}
 }

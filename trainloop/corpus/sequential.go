@@ -43,6 +43,9 @@ func NewSequential(s *Stream, t Task) (*Sequential, error) {
 // Shapes returns the dimensions of the batches.
 func (s *Sequential) Shapes() Shapes { return s.shapes }
 
+// Windows returns the number of rows that hold text.
+func (s *Sequential) Windows() int64 { return s.windows }
+
 // Batches returns the number of batches.
 func (s *Sequential) Batches() int64 {
 	batch := int64(s.shapes.Batch)

@@ -13,6 +13,7 @@ import (
 	"march/runtime"
 	"march/trainloop"
 	"march/trainloop/safetensors"
+	"march/variants"
 	"march/variants/manifest"
 )
 
@@ -52,6 +53,7 @@ func (l *Lab) limitOf(s Suite) int {
 type LoadedModel struct {
 	*evalsuite.ONNXModel
 	Manifest *manifest.Manifest
+	Config   variants.Config
 	buffer   *runtime.Buffer
 }
 
@@ -71,6 +73,10 @@ func LoadModel(rt *runtime.Runtime, programDir, params string) (_ *LoadedModel, 
 		return nil, err
 	}
 	if err := m.Verify(programDir); err != nil {
+		return nil, err
+	}
+	config, err := configOf(m.Config)
+	if err != nil {
 		return nil, err
 	}
 	g := m.Graphs["eval"]
@@ -114,7 +120,7 @@ func LoadModel(rt *runtime.Runtime, programDir, params string) (_ *LoadedModel, 
 	if err != nil {
 		return nil, err
 	}
-	return &LoadedModel{x, m, b}, nil
+	return &LoadedModel{x, m, config, b}, nil
 }
 
 // ReadBy are those of a model's parameters that one of its graphs reads. Some may have no
@@ -152,7 +158,7 @@ func (l *Lab) Evaluate(ctx context.Context, run string, c Cell) (map[string]*eva
 }
 
 // EvaluateModel scores a model on the lab's suites.
-func (l *Lab) EvaluateModel(ctx context.Context, m evalsuite.Model, predictions string, c Cell) (map[string]*evalsuite.Result, error) {
+func (l *Lab) EvaluateModel(ctx context.Context, m *LoadedModel, predictions string, c Cell) (map[string]*evalsuite.Result, error) {
 	if len(l.Suites) > 0 && predictions != "" {
 		if err := os.MkdirAll(predictions, 0o777); err != nil {
 			return nil, err
@@ -160,6 +166,14 @@ func (l *Lab) EvaluateModel(ctx context.Context, m evalsuite.Model, predictions 
 	}
 	out := map[string]*evalsuite.Result{}
 	for _, s := range l.Suites {
+		if s.Name() == "ppl" && m.Config.Arch == variants.EncoderDecoder {
+			r, err := l.objectivePerplexity(ctx, m, m.Config)
+			if err != nil {
+				return nil, fmt.Errorf("suite ppl: %w", err)
+			}
+			out[s.Name()] = r
+			continue
+		}
 		items, err := s.Items(l)
 		if err != nil {
 			return nil, fmt.Errorf("suite %s: %w", s.Name(), err)

@@ -182,6 +182,14 @@ func (l *Lab) validate(ctx context.Context, c Cell, e *trainloop.Engine) (float6
 		return 0, err
 	}
 	defer m.Close()
+	if c.Variant.Config.Arch == variants.EncoderDecoder {
+		r, err := l.objectivePerplexity(ctx, m, c.Variant.Config)
+		if err != nil {
+			return 0, err
+		}
+		loss, _ := r.Score("loss")
+		return loss, nil
+	}
 	p, err := evalsuite.NewPerplexity(l.Data.Valid(), evalsuite.PerplexityOptions{MaskPasses: 1})
 	if err != nil {
 		return 0, err
