@@ -40,8 +40,8 @@
 //   - An encoder-decoder: the text so far in the encoder, the continuation in the decoder, whose
 //     input is the start token and the continuation shifted right. Of a pair the encoder has the
 //     tokens with which both sentences begin, at least the start token and never all of a sentence;
-//     of a passage all but the target; of a stream's window the first half. No sentinels are used,
-//     also where training was span corruption.
+//     of a passage all but the target; of a stream's window the first half, unless rows are given.
+//     But in such rows no sentinels are used, also where training was span corruption.
 //
 // For a decoder the tokens that the sentences of a pair share at their beginning add the same to
 // both, so the encoder-decoder's choice of sides asks what the decoder's sum asks. Perplexities do

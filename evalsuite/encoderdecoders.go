@@ -1,6 +1,9 @@
 package evalsuite
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // encoderDecoders read the text so far in the encoder and predict the continuation in the decoder,
 // whose input is the start token and then the continuation shifted right by one. The encoder's side
@@ -50,6 +53,23 @@ func (e encoderDecoders) windows(tokens []int32, window, _ int) windows {
 		w.sequences = append(w.sequences, e.passage(cut, len(cut)/2))
 	}
 	return w
+}
+
+// given makes a window of each row, as it is.
+func (e encoderDecoders) given(rows []Row, of string) (windows, error) {
+	w := windows{
+		method: "rows of " + of,
+		notes: []string{"an encoder-decoder's perplexity is that of " + of + " on held-out text: " +
+			"it does not compare with that of other architectures or objectives"},
+	}
+	for i, r := range rows {
+		if n := max(len(r.Source), len(r.Target)); len(r.Source) == 0 || len(r.Target) == 0 || n > e.maxLength {
+			return w, fmt.Errorf("row %d of %s has %d tokens for the encoder and %d for the decoder: want 1 to %d of each", i, of, len(r.Source), len(r.Target), e.maxLength)
+		}
+		w.window = append(w.window, i)
+		w.sequences = append(w.sequences, sequence{tokens: slices.Concat(r.Source, r.Target), from: len(r.Source)})
+	}
+	return w, nil
 }
 
 func (e encoderDecoders) lead() int { return 0 }

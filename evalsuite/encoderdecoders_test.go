@@ -153,6 +153,29 @@ func TestEncoderDecoderSuites(t *testing.T) {
 		t.Errorf("result %+v", r)
 	}
 
+	rows := []Row{{s[2:4], s[5:8]}, {s[0:1], s[1:2]}, {s[2:4], s[5:8]}}
+	if x, err = NewPerplexity(s, PerplexityOptions{Rows: rows, RowsOf: "riddles"}); err != nil {
+		t.Fatal(err)
+	}
+	r = mustRun(t, m, tok, x, Options{})
+	nats = 0
+	for _, row := range rows {
+		nats -= m.continued(row.Source, row.Target).logprob
+	}
+	wantScore(t, r, "loss", nats/7)
+	if _, windows := r.Settings["window"]; r.Tokens != 7 || r.Items != 3 || r.Distinct != 2 || windows || r.Settings["scored"] != "rows of riddles" {
+		t.Errorf("result %+v", r)
+	}
+	for _, bad := range []Row{{s[:0], s[1:2]}, {s[:1], nil}, {s[:1], make([]int32, m.maxLength+1)}} {
+		x, err := NewPerplexity(s, PerplexityOptions{Rows: []Row{rows[0], bad}, RowsOf: "riddles"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Run(t.Context(), m, tok, x, Options{}); err == nil || !strings.Contains(err.Error(), "row 1 of riddles has") {
+			t.Errorf("%d and %d tokens: error %v", len(bad.Source), len(bad.Target), err)
+		}
+	}
+
 	m.maxLength = 3
 	r = mustRun(t, m, tok, g, Options{})
 	if !slices.Contains(r.Notes, "2 of 4 items are longer than the model and keep their last 3 tokens on each side") {

@@ -40,8 +40,10 @@ type method struct {
 	kept            string // what is left of an item that is longer than the model
 }
 
-// windows are a stream's tokens, cut.
+// windows are a stream's tokens, cut, or rows that were given.
 type windows struct {
+	size      int   // positions of a window; 0: rows were given
+	left      int64 // tokens of the stream that were not asked for
 	sequences []sequence
 	window    []int   // of each sequence: the number of its window, not falling
 	text      []int32 // the tokens that are scored, where their words and bytes can be counted

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"march/runtime"
+	"march/variants/manifest"
 )
 
 // ONNXModel is an eval.onnx with its parameters. It may be used by one goroutine at a time.
@@ -39,10 +40,10 @@ const (
 
 // The names in eval.onnx.
 const (
-	tokenInput    = "tokens"
-	lengthInput   = "lengths"
-	decoderInput  = "decoder_tokens"
-	labelInput    = "labels"
+	tokenInput    = manifest.Tokens
+	lengthInput   = manifest.Lengths
+	decoderInput  = manifest.DecoderTokens
+	labelInput    = manifest.Labels
 	logprobOutput = "logprob"
 	topOutput     = "top"
 )

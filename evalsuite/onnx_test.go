@@ -74,6 +74,12 @@ func tableModel(t *testing.T, further ...*onnxpb.ValueInfoProto) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return writeModel(t, data)
+}
+
+// writeModel writes a model to a file of its own.
+func writeModel(t *testing.T, data []byte) string {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "eval.onnx")
 	if err := os.WriteFile(path, data, 0o666); err != nil {
 		t.Fatal(err)

@@ -22,7 +22,15 @@ type PerplexityOptions struct {
 	// MaskPasses, of encoders: run so many of the 7 passes that together mask each token once; 0: all
 	// of them. One pass is a fixed seventh of the tokens at a decoder's cost.
 	MaskPasses int
+
+	// Rows, of encoder-decoders: score these in place of the stream's windows. RowsOf says what they
+	// are, such as the training objective whose rows they are.
+	Rows   []Row
+	RowsOf string
 }
+
+// Row is what an encoder-decoder's encoder reads, and what its decoder predicts of that.
+type Row struct{ Source, Target []int32 }
 
 // Perplexity is the suite "ppl". The stream is cut into windows that follow each other. A decoder
 // predicts each token but the stream's first once, from what comes before it in its window and the
@@ -57,15 +65,10 @@ func NewPerplexity(s Stream, o PerplexityOptions) (*Perplexity, error) {
 func (x *Perplexity) Name() string { return "ppl" }
 
 func (x *Perplexity) plan(p planner) (*plan, error) {
-	window := p.maxLength
-	if x.options.Window > 0 {
-		window = min(window, x.options.Window)
-	}
-	tokens, err := x.read(p.layout.lead())
+	w, err := x.cut(p)
 	if err != nil {
 		return nil, err
 	}
-	w := p.layout.windows(tokens, window, x.options.MaskPasses)
 	if len(w.sequences) == 0 {
 		return nil, errors.New("no token of the stream can be scored")
 	}
@@ -98,7 +101,9 @@ func (x *Perplexity) plan(p planner) (*plan, error) {
 				Score{Name: "byte_perplexity", Value: perplexity(nats / float64(bytes)), Lower: true},
 				Score{Name: "bits_per_byte", Value: nats / math.Ln2 / float64(bytes), Unit: "bits/byte", Lower: true})
 		}
-		r.set("window", strconv.Itoa(window))
+		if w.size > 0 {
+			r.set("window", strconv.Itoa(w.size))
+		}
 		if w.text != nil {
 			r.set("words", strconv.FormatInt(words, 10))
 			r.set("bytes", strconv.FormatInt(bytes, 10))
@@ -107,11 +112,28 @@ func (x *Perplexity) plan(p planner) (*plan, error) {
 			r.set("scored", w.method)
 		}
 		r.Notes = append(r.Notes, w.notes...)
-		lead := int64(p.layout.lead())
-		if n := int64(len(tokens)) - lead; n < x.stream.Len()-lead {
-			r.note("the first %d of the stream's %d tokens", n, x.stream.Len())
+		if w.left > 0 {
+			r.note("the first %d of the stream's %d tokens", x.stream.Len()-w.left-int64(p.layout.lead()), x.stream.Len())
 		}
 	}}, nil
+}
+
+// cut gives what is scored: the rows of the options, or windows of the stream.
+func (x *Perplexity) cut(p planner) (windows, error) {
+	if e, ok := p.layout.(encoderDecoders); ok && x.options.Rows != nil {
+		return e.given(x.options.Rows, x.options.RowsOf)
+	}
+	size := p.maxLength
+	if x.options.Window > 0 {
+		size = min(size, x.options.Window)
+	}
+	tokens, err := x.read(p.layout.lead())
+	if err != nil {
+		return windows{}, err
+	}
+	w := p.layout.windows(tokens, size, x.options.MaskPasses)
+	w.size, w.left = size, x.stream.Len()-int64(len(tokens))
+	return w, nil
 }
 
 // read reads what the options ask for of the stream, and lead tokens that are never scored.

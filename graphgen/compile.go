@@ -157,15 +157,15 @@ func prune(src *Graph) *Graph {
 }
 
 // live are the nodes that some output needs.
-func (src *Graph) live() map[*Node]bool {
+func (g *Graph) live() map[*Node]bool {
 	live := map[*Node]bool{}
-	for _, o := range src.outputs {
+	for _, o := range g.outputs {
 		if o.Tensor.node != nil {
 			live[o.Tensor.node] = true
 		}
 	}
-	for i := len(src.nodes) - 1; i >= 0; i-- {
-		if n := src.nodes[i]; live[n] {
+	for i := len(g.nodes) - 1; i >= 0; i-- {
+		if n := g.nodes[i]; live[n] {
 			for _, t := range n.In {
 				if t != nil && t.node != nil {
 					live[t.node] = true

@@ -53,7 +53,7 @@ var measures = []measure{
 		get: func(r *record.Run) figure {
 			return trained(r, func(t *record.Training) float64 { return float64(t.Steps) })
 		}},
-	{Column: Column{Key: "tokens", Title: "tokens", kind: count, weight: 35, About: "labels trained on"}, constant: true,
+	{Column: Column{Key: "tokens", Title: "tokens", kind: count, weight: 35, About: "tokens trained on: steps times tokens a step"}, constant: true,
 		get: func(r *record.Run) figure {
 			return trained(r, func(t *record.Training) float64 { return float64(t.Tokens) })
 		}},

@@ -1,10 +1,8 @@
 package trainloop
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,143 +11,11 @@ import (
 	"march/graphgen"
 	"march/runtime"
 	"march/trainloop/corpus"
-	"march/trainloop/rng"
 	"march/trainloop/safetensors"
 	"march/variants"
 	"march/variants/manifest"
 	"march/variants/program"
 )
-
-// goldens holds what an independent PyTorch implementation computes in float64
-// (tools/oracle/README.md describes the fields).
-const goldens = "../variants/testdata/goldens"
-
-type goldenStep struct {
-	Tokens        []int64  `json:"tokens"`
-	Labels        []int64  `json:"labels"`
-	Lengths       []int64  `json:"lengths"`
-	DecoderTokens []int64  `json:"decoder_tokens"`
-	LossSum       float64  `json:"loss_sum"`
-	Count         int64    `json:"count"`
-	PonderSum     *float64 `json:"ponder_sum"`
-	DistillSum    *float64 `json:"distill_sum"`
-	Sparsity      float64  `json:"sparsity"`
-	Masked        int      `json:"masked"`
-	Loss          float64  `json:"loss"`
-	GradNorm      float64  `json:"grad_norm"`
-}
-
-// batch is what a step reads.
-func (s goldenStep) batch() *corpus.Batch {
-	return &corpus.Batch{Tokens: s.Tokens, Labels: s.Labels, Lengths: s.Lengths, DecoderTokens: s.DecoderTokens}
-}
-
-type golden struct {
-	goldenStep
-	Case       string
-	Config     json.RawMessage
-	Batch, Seq int
-	DecoderSeq int `json:"decoder_seq"`
-	Optimizer  struct {
-		LR          float64
-		Beta1       float64
-		Beta2       float64
-		Eps         float64
-		WeightDecay float64 `json:"weight_decay"`
-		Clip        float64
-	}
-	Halting struct{ Steps []int }
-	Masks   struct {
-		Places map[string]struct {
-			Shape []int
-			Rate  float64
-		}
-	}
-	Float32 struct { // how far the same computation in float32 is from the golden
-		GradNorm float64 `json:"step_grad_norm_relative"`
-	}
-	Prune struct { // of the first batch
-		Sparsity float64
-		Masked   int
-	}
-	Teacher struct {
-		Config     json.RawMessage
-		Parameters []goldenParameter
-	}
-	Steps      []goldenStep
-	Logits     struct{ Sequence int }
-	Parameters []goldenParameter
-}
-
-type goldenParameter struct {
-	Name              string
-	Shape             []int
-	Center, Amplitude float64
-	Decay             bool
-	Initial           []float64
-	GradLargest       float64 `json:"grad_largest"`
-	GradScale         float64 `json:"grad_scale"`
-	AfterStride       int     `json:"after_stride"`
-}
-
-// values are start values by the goldens' rule, which both sides compute.
-func (p goldenParameter) values(t *testing.T) []float32 {
-	t.Helper()
-	v := make([]float32, graphgen.Shape(p.Shape).Elements())
-	for i := range v {
-		v[i] = float32(p.Center + float64(p.Amplitude*(2*goldenUnit(p.Name, i)-1)))
-	}
-	for i, x := range p.Initial {
-		if math.Abs(float64(v[i])-x) > 1e-7 {
-			t.Fatalf("%s: start value %d is %v, the oracle's %v", p.Name, i, v[i], x)
-		}
-	}
-	return v
-}
-
-// config is the golden's model.
-func (g golden) config(t *testing.T) variants.Config {
-	v, err := variants.Find("sharing/baseline", "tiny", "") // for the training that goldens do not list
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := v.Config
-	c.Training.Prune.Every = 1 // as the oracle does
-	if g.Teacher.Config != nil {
-		teacher := c
-		if err := json.Unmarshal(g.Teacher.Config, &teacher); err != nil {
-			t.Fatal(err)
-		}
-		c.Teacher = &teacher
-	}
-	if err := json.Unmarshal(g.Config, &c); err != nil {
-		t.Fatal(err)
-	}
-	o := g.Optimizer
-	c.Training.Beta1, c.Training.Beta2, c.Training.Eps, c.Training.Decay, c.Training.Clip = o.Beta1, o.Beta2, o.Eps, o.WeightDecay, o.Clip
-	if err := c.Validate(); err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-// start gives all start values.
-func (g golden) start(t *testing.T) map[string][]float32 {
-	t.Helper()
-	all := map[string][]float32{}
-	for _, p := range g.Parameters {
-		all[p.Name] = p.values(t)
-	}
-	return all
-}
-
-// goldenUnit is number i of a name's sequence of uniform numbers in [0,1).
-func goldenUnit(name string, i int) float64 {
-	z := rng.Name(name) + uint64(i+1)*0x9E3779B97F4A7C15
-	z = (z ^ z>>30) * 0xBF58476D1CE4E5B9
-	z = (z ^ z>>27) * 0x94D049BB133111EB
-	return rng.Unit(z ^ z>>31)
-}
 
 func openRuntime(t testing.TB) *runtime.Runtime {
 	t.Helper()
@@ -159,22 +25,6 @@ func openRuntime(t testing.TB) *runtime.Runtime {
 	}
 	t.Cleanup(func() { rt.Close() })
 	return rt
-}
-
-// readGolden reads a case.
-func readGolden(t *testing.T, dir string) (g golden, want *safetensors.File) {
-	b, err := os.ReadFile(filepath.Join(dir, "case.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(b, &g); err != nil {
-		t.Fatal(err)
-	}
-	if want, err = safetensors.Open(filepath.Join(dir, "golden.safetensors")); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { want.Close() })
-	return g, want
 }
 
 // TestGoldens compares loss, logits, every gradient, and ten AdamW steps with the
@@ -356,109 +206,6 @@ func (g golden) checkLogits(t *testing.T, rt *runtime.Runtime, e *Engine, folder
 	}
 }
 
-// checkMasked feeds the oracle's dropout masks to the graph that takes them as inputs.
-func checkMasked(t *testing.T, rt *runtime.Runtime, g golden, want *safetensors.File, target graphgen.Target) {
-	d := variants.Dims{Batch: g.Batch, Length: g.Seq, Decoder: g.DecoderSeq}
-	built, err := g.config(t).TrainWithMasks(d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := built.Compile(target)
-	if err != nil {
-		t.Fatal(err)
-	}
-	model, err := p.Encode(graphgen.EncodeOptions{Name: g.Case})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := rt.SessionBytes(model, runtime.SessionOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	start, masks := g.start(t), 0
-	in, out := map[string]*runtime.Tensor{}, map[string]*runtime.Tensor{}
-	for _, x := range p.Graph.Inputs() {
-		name := x.Name()
-		if x.DType() == graphgen.Int64 {
-			in[name] = newTensor(t, rt, runtime.Int64, x.Shape(), g.batch().Array(name))
-			continue
-		}
-		v := make([]float32, x.Shape().Elements()) // accumulators start at zero
-		if place, ok := strings.CutPrefix(name, variants.MaskName("")); ok {
-			m := g.Masks.Places[place]
-			if !slices.Equal(m.Shape, x.Shape()) {
-				t.Fatalf("the mask of %s has the shape %v, the oracle's %v", place, x.Shape(), m.Shape)
-			}
-			masks++
-			for i := range v {
-				if goldenUnit(fmt.Sprintf("%s/0/mask/%s", g.Case, place), i) >= m.Rate {
-					v[i] = float32(1 / (1 - m.Rate))
-				}
-			}
-		} else if w, ok := start[name]; ok {
-			v = w
-		}
-		in[name] = newTensor(t, rt, runtime.Float32, x.Shape(), v)
-	}
-	if masks == 0 {
-		t.Fatal("the graph takes no masks")
-	}
-	for _, o := range p.Graph.Outputs() {
-		element := runtime.Float32
-		if o.Tensor.DType() == graphgen.Int64 {
-			element = runtime.Int64
-		}
-		x, err := rt.NewTensor(element, sizes(o.Tensor.Shape())...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out[o.Name] = x
-	}
-	b, err := s.Bind(in, out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := b.Run(); err != nil {
-		t.Fatal(err)
-	}
-	var loss [1]float32
-	if err := runtime.Download(out[variants.Loss], loss[:]); err != nil {
-		t.Fatal(err)
-	}
-	if relative(float64(loss[0]), g.LossSum) > 1e-5 {
-		t.Errorf("loss %v, the oracle's %v", loss[0], g.LossSum)
-	}
-	g.checkGradients(t, want, func(name string, shape []int) []float32 {
-		v := make([]float32, graphgen.Shape(shape).Elements())
-		if x := out[variants.NewName(variants.GradName(name))]; x != nil {
-			if err := runtime.Download(x, v); err != nil {
-				t.Fatal(err)
-			}
-		}
-		return v
-	})
-}
-
-func sizes(s graphgen.Shape) (list []int64) {
-	for _, d := range s {
-		list = append(list, int64(d))
-	}
-	return list
-}
-
-func newTensor[T runtime.Element](t *testing.T, rt *runtime.Runtime, e runtime.ElementType, s graphgen.Shape, v []T) *runtime.Tensor {
-	t.Helper()
-	x, err := rt.NewTensor(e, sizes(s)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := runtime.Upload(x, v); err != nil {
-		t.Fatal(err)
-	}
-	return x
-}
-
 // checkGradients holds every entry of every gradient to 1e-4 of the largest entry of its
 // tensor, or of a thousandth of the model's largest.
 func (g golden) checkGradients(t *testing.T, want *safetensors.File, gradient func(name string, shape []int) []float32) {
@@ -481,36 +228,6 @@ func (g golden) checkGradients(t *testing.T, want *safetensors.File, gradient fu
 		worst = max(worst, ratio)
 	}
 	t.Logf("worst gradient: %.2g of the largest entry", worst)
-}
-
-// gradient reads an oracle gradient, stored as float32 or as int16 with a scale.
-func (g golden) gradient(t *testing.T, want *safetensors.File, name string, n int) []float64 {
-	info, ok := want.Lookup("grad/" + name)
-	if !ok {
-		t.Fatalf("the oracle has no gradient of %s", name)
-	}
-	raw := make([]byte, info.Bytes)
-	if err := want.ReadInto(info.Name, raw); err != nil {
-		t.Fatal(err)
-	}
-	v := make([]float64, n)
-	if len(raw) != n*map[string]int{"F32": 4, "I16": 2}[info.DType] {
-		t.Fatalf("the oracle's gradient of %s has another size", name)
-	}
-	scale := 1.0
-	for _, p := range g.Parameters {
-		if p.Name == name && info.DType == "I16" {
-			scale = p.GradScale
-		}
-	}
-	for i := range v {
-		if info.DType == "I16" {
-			v[i] = scale * float64(int16(uint16(raw[2*i])|uint16(raw[2*i+1])<<8))
-		} else {
-			v[i] = float64(math.Float32frombits(uint32(raw[4*i]) | uint32(raw[4*i+1])<<8 | uint32(raw[4*i+2])<<16 | uint32(raw[4*i+3])<<24))
-		}
-	}
-	return v
 }
 
 // checkAfter compares a sample of the parameters after the ten steps. The gradient of the
@@ -551,23 +268,9 @@ func largestOf[T float32 | float64](v []T) float64 {
 
 func relative(got, want float64) float64 { return math.Abs(got-want) / math.Abs(want) }
 
-// one is a single micro-batch.
-type one struct {
-	shapes corpus.Shapes
-	batch  *corpus.Batch
-}
-
-func (o one) Shapes() corpus.Shapes { return o.shapes }
-
-func (o one) Fill(_ int64, b *corpus.Batch) {
-	for _, name := range corpus.Arrays() {
-		copy(b.Array(name), o.batch.Array(name))
-	}
-}
-
 // micro runs one micro-batch.
 func micro(e *Engine, b *corpus.Batch) (Sums, error) {
-	if err := e.Feed(one{e.Shapes(), b}); err != nil {
+	if err := e.Feed(OneBatch{e.Shapes(), b}); err != nil {
 		return Sums{}, err
 	}
 	return e.Accumulate(1, 0, 1)

@@ -133,20 +133,6 @@ func text(c variants.Config, n int, seed uint64) (tokens, labels []int64) {
 	return tokens, labels
 }
 
-// one is a single micro-batch.
-type one struct {
-	shapes corpus.Shapes
-	batch  *corpus.Batch
-}
-
-func (o one) Shapes() corpus.Shapes { return o.shapes }
-
-func (o one) Fill(_ int64, b *corpus.Batch) {
-	for _, name := range corpus.Arrays() {
-		copy(b.Array(name), o.batch.Array(name))
-	}
-}
-
 // micro runs one micro-batch.
 func micro(t testing.TB, e *trainloop.Engine, step int64, tokens, labels []int64) (loss float64, count int64) {
 	t.Helper()
@@ -155,7 +141,7 @@ func micro(t testing.TB, e *trainloop.Engine, step int64, tokens, labels []int64
 
 func microBatch(t testing.TB, e *trainloop.Engine, step int64, b *corpus.Batch) (loss float64, count int64) {
 	t.Helper()
-	if err := e.Feed(one{e.Shapes(), b}); err != nil {
+	if err := e.Feed(trainloop.OneBatch{Of: e.Shapes(), Batch: b}); err != nil {
 		t.Fatal(err)
 	}
 	s, err := e.Accumulate(step, 0, 1)

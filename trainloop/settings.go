@@ -27,7 +27,7 @@ type Settings struct {
 	Arch          string          `json:"arch"`
 	Scale         string          `json:"scale"`
 	Config        json.RawMessage `json:"config"`
-	Objective     string          `json:"objective"` // of package corpus; "": causal-lm, as in older runs
+	Objective     string          `json:"objective"` // of package objective; "": causal-lm, as in older runs
 	Target        string          `json:"target"`
 	Precision     string          `json:"precision"`
 	Seed          uint64          `json:"seed"`

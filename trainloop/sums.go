@@ -1,6 +1,7 @@
 package trainloop
 
 import (
+	"march/graphgen"
 	"march/trainloop/rng"
 )
 
@@ -36,13 +37,13 @@ func (s *Sums) perLabel() map[string]float64 {
 	return means
 }
 
-// DropoutSeed is what the engine writes into the input [variants.DropoutSeed]: for micro-batch number micro (counted over the
-// whole run) of optimizer step number step (from 1),
+// DropoutSeed is what the engine writes into the input [variants.DropoutSeed]: for micro-batch
+// number micro (counted over the whole run) of optimizer step number step (from 1),
 //
 //	(rng.Hash(seed, rng.Name("dropout"), step, micro) >> 1) mod (2^31 - 1)
 //
 // so that masks are anew in every micro-batch, and the same ones in a run that is resumed, or whose
 // micro-batches run on other replicas.
 func DropoutSeed(seed uint64, step, micro int64) int64 {
-	return int64(rng.Hash(seed, rng.Name("dropout"), uint64(step), uint64(micro))>>1) % (1<<31 - 1)
+	return int64(rng.Hash(seed, rng.Name("dropout"), uint64(step), uint64(micro))>>1) % graphgen.DropoutSeeds
 }

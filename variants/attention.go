@@ -1,6 +1,10 @@
 package variants
 
-import "march/graphgen"
+import (
+	"math"
+
+	"march/graphgen"
+)
 
 // The attentions of a layer. Names are those of parameters (at: decoder.3.attn), use is
 // the layer's number in the forward pass and i its set of parameters.
@@ -94,10 +98,11 @@ func (s *stack) join(i int, at string, x, y *graphgen.Tensor) *graphgen.Tensor {
 
 // compress projects keys or values [B·S,n] along the length to [B·k,n] (Wang et al.,
 // Linformer, 2020): padding is zeroed first, and sequences shorter than the model's
-// positions use the first rows of the matrix.
+// positions use the first rows of the matrix. Its start values keep the variance, whatever
+// the model's other matrices start with.
 func (s *stack) compress(name string, x *graphgen.Tensor) *graphgen.Tensor {
 	k, n := s.c.Attn.Linformer, x.Dim(1)
-	e := graphgen.First(s.normal(name, s.c.std(s.c.Length), s.c.Length, k), 0, s.length)
+	e := graphgen.First(s.normal(name, 1/math.Sqrt(float64(s.c.Length)), s.c.Length, k), 0, s.length)
 	x = graphgen.Reshape(x, s.batch, s.length, n)
 	if s.lengths != nil {
 		own := graphgen.Less(s.g.Iota(s.length), graphgen.Unsqueeze(s.lengths, 1))

@@ -84,7 +84,7 @@ func (c Config) forwardFLOPs(d Dims) (int64, error) {
 	m := newModel(c)
 	err := build(func() error {
 		m.g.Output("logits", m.forward(d).logits())
-		m.read()
+		m.g.Trim()
 		return nil
 	})
 	return m.g.FLOPs(), err

@@ -5,17 +5,18 @@ import (
 
 	"march/graphgen"
 	"march/trainloop/objective"
+	"march/variants/manifest"
 )
 
 // Names of the graphs' inputs and outputs that are no parameters.
 const (
-	Tokens        = "tokens"         // int64 [B,S]
-	Labels        = "labels"         // int64 [B,S]: what position t predicts; graphgen.IgnoreLabel: no loss there
-	Lengths       = "lengths"        // int64 [B]: tokens from there on are padding; encoders and encoder-decoders
-	DecoderTokens = "decoder_tokens" // int64 [B,T]: encoder-decoders, whose labels are [B,T]
-	Ponder        = "ponder_sum"     // summed over the labelled positions; halting
-	Steps         = "steps_sum"      // uses taken, summed alike
-	DistillSum    = "distill_sum"    // T²·KL to the teacher, summed alike; distillation
+	Tokens        = manifest.Tokens
+	Labels        = manifest.Labels // graphgen.IgnoreLabel: no loss there
+	Lengths       = manifest.Lengths
+	DecoderTokens = manifest.DecoderTokens
+	Ponder        = "ponder_sum"  // summed over the labelled positions; halting
+	Steps         = "steps_sum"   // uses taken, summed alike
+	DistillSum    = "distill_sum" // T²·KL to the teacher, summed alike; distillation
 	Loss          = "loss_sum"
 	Count         = "count" // int64: labels that the loss sums over
 	Rate          = "lr"

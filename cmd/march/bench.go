@@ -20,11 +20,11 @@ import (
 var benchCommand = command{
 	name: "bench", group: groupTrain,
 	short: "train and compare variants",
-	long: "The main job: generates, trains and evaluates every chosen variant under one budget and prints the comparison. Without flags it compares six variants at scale tiny on the embedded corpus, which takes a few minutes on two cores.\n\n" +
+	long: "The main job: generates, trains and evaluates every chosen variant under one budget and prints the comparison. Without flags it compares six variants at scale tiny on the embedded corpus, for fewer steps than the scale has, which takes a few minutes on two cores.\n\n" +
 		"Every cell (variant and seed) has a folder of its own below --out. A second call does only what is missing or failed, so an interrupted bench goes on where it stopped. A variant that learns from another (distill) does so from that one's cell of the same seed, which is added where it was not asked for.",
 	examples: []example{
 		{"march bench", "six variants, in minutes"},
-		{"march bench --study sharing --out runs/sharing", "all sixteen of a study"},
+		{"march bench --study sharing --out runs/sharing", "all variants of a study, each in its first architecture"},
 		{"march bench --at-once 1", "one cell after the other, with all threads"},
 		{"march bench --variant 'deep_*' --variant baseline --seeds 3 --out runs/deep", "three seeds of four variants"},
 		{"march bench --variant baseline --variant baseline+heads=12+qkv_dim=8 --blimp blimp/data --out runs/heads", "with BLiMP from a local folder"},

@@ -1,15 +1,19 @@
 package corpus
 
-import "fmt"
+import (
+	"fmt"
+
+	"march/variants/manifest"
+)
 
 // The arrays of a batch, by the names that training graphs have for them. B is the number of
 // sequences, S the length of what the model reads, T that of what a decoder beside an encoder
 // reads and predicts.
 const (
-	TokensArray        = "tokens"         // [B,S]
-	LabelsArray        = "labels"         // [B,S], or [B,T] with decoder tokens
-	LengthsArray       = "lengths"        // [B]
-	DecoderTokensArray = "decoder_tokens" // [B,T]
+	TokensArray        = manifest.Tokens        // [B,S]
+	LabelsArray        = manifest.Labels        // [B,S], or [B,T] with decoder tokens
+	LengthsArray       = manifest.Lengths       // [B]
+	DecoderTokensArray = manifest.DecoderTokens // [B,T]
 )
 
 // Arrays lists the names of all arrays that a batch may have.

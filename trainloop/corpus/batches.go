@@ -26,13 +26,8 @@ import (
 // What is random about a row is drawn from rng.New(seed, rng.Name(objective), e, w).
 // A micro-batch at the end of an epoch goes on with the next one.
 type Shuffled struct {
-	stream  *Stream
-	shapes  Shapes
-	cut     cut
-	fill    rows
-	purpose uint64
-	windows int64
-	seed    uint64
+	source
+	seed uint64
 }
 
 // NewShuffled returns the batches of a stream. A stream with fewer windows than a micro-batch has
@@ -47,14 +42,8 @@ func NewShuffled(s *Stream, t Task, seed uint64) (*Shuffled, error) {
 		return nil, fmt.Errorf("corpus: %d tokens hold %d windows of %d, fewer than the %d of one micro-batch: use a smaller batch or length, or more text",
 			s.Len(), windows, cut.stride, t.Batch)
 	}
-	return &Shuffled{s, shapes, cut, fill, rng.Name(t.objective()), windows, seed}, nil
+	return &Shuffled{source{s, shapes, cut, fill, rng.Name(t.objective()), windows}, seed}, nil
 }
-
-// Shapes returns the dimensions of the batches.
-func (c *Shuffled) Shapes() Shapes { return c.shapes }
-
-// Windows returns the number of windows, which is the number of rows of one epoch.
-func (c *Shuffled) Windows() int64 { return c.windows }
 
 // Epoch returns how often the windows have been dealt out before a micro-batch: 2.5 in the middle
 // of the third epoch.

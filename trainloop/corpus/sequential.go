@@ -14,14 +14,7 @@ import (
 // Of causal-lm every token but the stream's first, which has nothing before it, is a label exactly
 // once. Of masked-lm every token is read once. Of prefix-lm a last text is used if it reaches into
 // the second half; of span-corruption whole texts only.
-type Sequential struct {
-	stream  *Stream
-	shapes  Shapes
-	cut     cut
-	fill    rows
-	purpose uint64
-	windows int64
-}
+type Sequential struct{ source }
 
 // NewSequential returns the batches of a stream in order. A stream too short for one row is an
 // error.
@@ -37,14 +30,8 @@ func NewSequential(s *Stream, t Task) (*Sequential, error) {
 	if windows == 0 {
 		return nil, fmt.Errorf("corpus: %d tokens, want at least %d for a row of %s: was validation text prepared?", s.Len(), cut.least, t.objective())
 	}
-	return &Sequential{s, shapes, cut, fill, rng.Name(t.objective()), windows}, nil
+	return &Sequential{source{s, shapes, cut, fill, rng.Name(t.objective()), windows}}, nil
 }
-
-// Shapes returns the dimensions of the batches.
-func (s *Sequential) Shapes() Shapes { return s.shapes }
-
-// Windows returns the number of rows that hold text.
-func (s *Sequential) Windows() int64 { return s.windows }
 
 // Batches returns the number of batches.
 func (s *Sequential) Batches() int64 {

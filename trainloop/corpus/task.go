@@ -33,6 +33,22 @@ type rows interface {
 // blank.
 type cut struct{ stride, size, least int64 }
 
+// source is a stream cut for an objective.
+type source struct {
+	stream  *Stream
+	shapes  Shapes
+	cut     cut
+	fill    rows
+	purpose uint64 // of what is random about a row
+	windows int64
+}
+
+// Shapes returns the dimensions of the batches.
+func (s *source) Shapes() Shapes { return s.shapes }
+
+// Windows returns the number of windows: rows of one epoch.
+func (s *source) Windows() int64 { return s.windows }
+
 // windows is the number of whole windows in a number of tokens.
 func (c cut) windows(tokens int64) int64 { return max(0, tokens-(c.size-c.stride)) / c.stride }
 

@@ -31,6 +31,14 @@ const (
 	RangeAlignment = 16384
 )
 
+// Inputs that the graphs of a model have beside its parameters.
+const (
+	Tokens        = "tokens"         // int64 [B,S]
+	Labels        = "labels"         // int64 [B,S], with decoder_tokens [B,T]: what position t predicts
+	Lengths       = "lengths"        // int64 [B]: tokens from there on are padding; encoders and encoder-decoders
+	DecoderTokens = "decoder_tokens" // int64 [B,T]: encoder-decoders
+)
+
 // maxBytes bounds what Read takes in.
 const maxBytes = 64 << 20
 

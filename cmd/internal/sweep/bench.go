@@ -94,15 +94,18 @@ func (l *Lab) Bench(ctx context.Context, cells []Cell, atOnce int, each func(i i
 // order is that in which cells begin: as given, or several at once the dearest first, so
 // that they end at about the same time; behind all others those that learn from another.
 func order(cells []Cell, atOnce int) []int {
-	list, cost := make([]int, len(cells)), make([]float64, len(cells))
-	for i, c := range cells {
+	list := make([]int, len(cells))
+	for i := range list {
 		list[i] = i
-		if b, err := c.Variant.Config.Budget(); err == nil {
-			t := c.Variant.Config.Training
-			cost[i] = float64(b.TrainingFLOPs) * float64(t.TokensPerStep) * float64(t.Steps)
-		}
 	}
 	if atOnce > 1 {
+		cost := make([]float64, len(cells))
+		for i, c := range cells {
+			if b, err := c.Variant.Config.Budget(); err == nil {
+				t := c.Variant.Config.Training
+				cost[i] = float64(b.TrainingFLOPs) * float64(t.TokensPerStep) * float64(t.Steps)
+			}
+		}
 		slices.SortStableFunc(list, func(a, b int) int { return cmp.Compare(cost[b], cost[a]) })
 	}
 	slices.SortStableFunc(list, func(a, b int) int {

@@ -20,15 +20,15 @@ import (
 // Suite is an evaluation suite with what it needs to know of a run's data.
 type Suite interface {
 	Name() string
-	// Items gives the suite's items for a lab; it may be called for every cell.
-	Items(l *Lab) (evalsuite.Suite, error)
+	// Items gives the suite's items for a model; it may be called for every cell.
+	Items(l *Lab, c variants.Config) (evalsuite.Suite, error)
 }
 
 // ReadySuite is a suite that needs no data of the run.
 type ReadySuite struct{ evalsuite.Suite }
 
 // Items is the suite itself.
-func (s ReadySuite) Items(*Lab) (evalsuite.Suite, error) { return s.Suite, nil }
+func (s ReadySuite) Items(*Lab, variants.Config) (evalsuite.Suite, error) { return s.Suite, nil }
 
 // Perplexity scores the validation stream of the lab's data.
 type Perplexity struct{}
@@ -37,8 +37,8 @@ type Perplexity struct{}
 func (Perplexity) Name() string { return "ppl" }
 
 // Items is the perplexity of the validation stream.
-func (Perplexity) Items(l *Lab) (evalsuite.Suite, error) {
-	return evalsuite.NewPerplexity(l.Data.Valid(), evalsuite.PerplexityOptions{})
+func (Perplexity) Items(l *Lab, c variants.Config) (evalsuite.Suite, error) {
+	return l.perplexity(c, 0)
 }
 
 // limitOf is the limit that holds for a suite: perplexity has its own.
@@ -166,15 +166,7 @@ func (l *Lab) EvaluateModel(ctx context.Context, m *LoadedModel, predictions str
 	}
 	out := map[string]*evalsuite.Result{}
 	for _, s := range l.Suites {
-		if s.Name() == "ppl" && m.Config.Arch == variants.EncoderDecoder {
-			r, err := l.objectivePerplexity(ctx, m, m.Config)
-			if err != nil {
-				return nil, fmt.Errorf("suite ppl: %w", err)
-			}
-			out[s.Name()] = r
-			continue
-		}
-		items, err := s.Items(l)
+		items, err := s.Items(l, m.Config)
 		if err != nil {
 			return nil, fmt.Errorf("suite %s: %w", s.Name(), err)
 		}
@@ -275,9 +267,13 @@ func (l *Lab) SaveTokens(file, programDir string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	c, err := configOf(m.Config)
+	if err != nil {
+		return 0, err
+	}
 	var list []evalsuite.Suite
 	for _, s := range l.Suites {
-		items, err := s.Items(l)
+		items, err := s.Items(l, c)
 		if err != nil {
 			return 0, err
 		}

@@ -182,15 +182,7 @@ func (l *Lab) validate(ctx context.Context, c Cell, e *trainloop.Engine) (float6
 		return 0, err
 	}
 	defer m.Close()
-	if c.Variant.Config.Arch == variants.EncoderDecoder {
-		r, err := l.objectivePerplexity(ctx, m, c.Variant.Config)
-		if err != nil {
-			return 0, err
-		}
-		loss, _ := r.Score("loss")
-		return loss, nil
-	}
-	p, err := evalsuite.NewPerplexity(l.Data.Valid(), evalsuite.PerplexityOptions{MaskPasses: 1})
+	p, err := l.perplexity(c.Variant.Config, 1)
 	if err != nil {
 		return 0, err
 	}
@@ -361,7 +353,10 @@ func compact(raw json.RawMessage) (string, error) {
 	return string(b), err
 }
 
+// configOf reads the config that settings or a manifest hold.
 func configOf(raw json.RawMessage) (c variants.Config, err error) {
-	err = json.Unmarshal(raw, &c)
-	return c, err
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return c, fmt.Errorf("the model's config: %w", err)
+	}
+	return c, nil
 }
