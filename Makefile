@@ -12,8 +12,9 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 all: build
 
 # ONNX Runtime, pinned, into the user's cache; nothing to do where it is there.
+# Compiled as build is, so that a first build need not compile the same again.
 setup:
-	$(GO) run ./tools/setup
+	$(GO) run -trimpath ./tools/setup
 
 build:
 	$(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/march ./cmd/march
