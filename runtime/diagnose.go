@@ -96,6 +96,7 @@ func Diagnose(o Options) Diagnosis {
 		return d
 	}
 	defer r.Close()
+	d.Device, d.Threads = r.Device().String(), r.Threads()
 	d.Providers = append(d.Providers, r.Providers()...)
 	if err := r.selfTest(); err != nil {
 		problem(fmt.Errorf("ONNX Runtime %s does not work: %w", d.Version, err), ortlib.SetupCommand)
@@ -106,15 +107,16 @@ func Diagnose(o Options) Diagnosis {
 
 // selfTest runs checkModel.
 func (r *Runtime) selfTest() error {
+	x, err := r.NewTensor(Float32, 4)
+	if err != nil {
+		return err
+	}
+	defer x.Close()
 	s, err := r.SessionBytes(checkModel, SessionOptions{})
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	x, err := r.NewTensor(Float32, 4)
-	if err != nil {
-		return err
-	}
 	values := [4]float32{0, 1, 2, 3}
 	if err := Upload(x, values[:]); err != nil {
 		return err

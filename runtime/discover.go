@@ -44,6 +44,9 @@ type discovery struct {
 	tried  []string
 }
 
+// discoverFor is discover for a device.
+func discoverFor(explicit string, _ Device) (discovery, error) { return discover(explicit) }
+
 func discover(explicit string) (discovery, error) {
 	var d discovery
 	// Somebody's own choice is taken or is an error.

@@ -75,6 +75,7 @@ type Result struct {
 	TokensPerS float64 `json:"tokens_per_s"`
 	GFLOPS     float64 `json:"gflop_per_s"` // of matrix products
 	PeakMB     float64 `json:"process_peak_mb,omitempty"`
+	DeviceGB   float64 `json:"device_gb,omitempty"` // of the GPU's memory, beyond what was taken before
 	Ops        []OpRow `json:"ops,omitempty"`
 }
 
@@ -92,6 +93,8 @@ type running struct {
 	target   graphgen.Target
 	e        *trainloop.Engine
 	replicas int
+	rt       *runtime.Runtime
+	before   int64 // bytes of the GPU taken before it was loaded
 	times    []float64
 	result   Result
 }
@@ -147,7 +150,7 @@ func Measure(rt *runtime.Runtime, list []Workload, o Options, done func(Result))
 func start(rt *runtime.Runtime, dir string, w Workload, t graphgen.Target, o Options) (*running, error) {
 	replicas := o.Replicas
 	if replicas == 0 {
-		replicas = trainloop.Replicas(int64(w.Batch), rt.Threads())
+		replicas = trainloop.ReplicasOn(rt, int64(w.Batch))
 	}
 	if w.Batch%replicas != 0 {
 		return nil, fmt.Errorf("a batch of %d sequences does not divide into %d replicas", w.Batch, replicas)
@@ -164,12 +167,16 @@ func start(rt *runtime.Runtime, dir string, w Workload, t graphgen.Target, o Opt
 	if o.Ops {
 		eo.ProfilePrefix = dir + "/profile"
 	}
+	before, err := rt.GPUMemoryInUse()
+	if err != nil {
+		return nil, err
+	}
 	began := time.Now()
 	e, err := trainloop.NewEngine(rt, dir, eo)
 	if err != nil {
 		return nil, err
 	}
-	r := &running{w: w, target: t, e: e, replicas: replicas}
+	r := &running{w: w, target: t, e: e, replicas: replicas, rt: rt, before: before}
 	if err := e.LoadStart(dir); err != nil {
 		return nil, err
 	}
@@ -246,6 +253,11 @@ func (r *running) finish(o Options) (Result, error) {
 	x.TokensPerS = float64(r.w.Batch*r.w.Length) / median
 	x.GFLOPS /= median
 	x.PeakMB = peakMB()
+	inUse, err := r.rt.GPUMemoryInUse()
+	if err != nil {
+		return x, err
+	}
+	x.DeviceGB = float64(inUse-r.before) / 1e9
 	if !o.Ops {
 		return x, nil
 	}
