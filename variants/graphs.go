@@ -278,9 +278,14 @@ type Range struct {
 }
 
 // Update is the optimizer's graph (update.onnx) over flat buffers: for each range its
-// parameters, summed gradients and moments. For graphs that compute in bfloat16 it gives a
-// copy of the new parameters too.
-func (t Training) Update(ranges []Range, compute graphgen.DType) (*Graph, error) {
+// parameters, summed gradients and moments.
+func (t Training) Update(ranges []Range) (*Graph, error) { return t.update(ranges, false) }
+
+// UpdateWithCopies is Update for graphs that compute in bfloat16: it gives a copy of each
+// range's new parameters too ([CopyName]).
+func (t Training) UpdateWithCopies(ranges []Range) (*Graph, error) { return t.update(ranges, true) }
+
+func (t Training) update(ranges []Range, copies bool) (*Graph, error) {
 	g := graphgen.New()
 	err := build(func() error {
 		count, lr, step := g.Input(Count, graphgen.Int64), g.Input(Rate, graphgen.Float32), g.Input(Step, graphgen.Int64)
@@ -298,7 +303,7 @@ func (t Training) Update(ranges []Range, compute graphgen.DType) (*Graph, error)
 			g.Output(NewName(r.Name), p2)
 			g.Output(NewName(mName), n1)
 			g.Output(NewName(vName), n2)
-			if compute == graphgen.BFloat16 {
+			if copies {
 				g.Output(NewName(CopyName(r.Name)), graphgen.Cast(p2, graphgen.BFloat16))
 			}
 		}

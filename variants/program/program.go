@@ -27,8 +27,8 @@ type Options struct {
 	Target graphgen.Target // "": portable
 	// Precision is what graphs that train compute in: fp32 or bf16 ([Precisions]); "": fp32.
 	Precision string
-	Batch  int             // sequences of a micro-batch; 0: [DefaultBatch]
-	Length int             // tokens of a sequence; 0: the config's
+	Batch     int // sequences of a micro-batch; 0: [DefaultBatch]
+	Length    int // tokens of a sequence; 0: the config's
 	// DecoderLength is that of decoder_tokens and labels of an encoder-decoder; 0: as the
 	// objective has it for sequences of Length.
 	DecoderLength int
@@ -234,7 +234,10 @@ func (w *writer) graph(name string) error {
 	case "grad":
 		g, err = c.Train(d)
 	case "update":
-		g, err = c.Training.Update(updateRanges(w.m.Ranges), d.Compute)
+		g, err = c.Training.Update(updateRanges(w.m.Ranges))
+		if d.Compute == graphgen.BFloat16 {
+			g, err = c.Training.UpdateWithCopies(updateRanges(w.m.Ranges))
+		}
 	case "step":
 		g, err = c.Single(d)
 	case "eval":
