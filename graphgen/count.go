@@ -45,7 +45,9 @@ func (n *Node) traffic() (bytes int64) {
 	switch {
 	case n.passesMemoryOn():
 		return 0
-	case n.Op.Name == "Gather" || n.Op.Name == "GatherElements" || n.Op.Name == "Slice": // read what they give
+	case n.Op.Name == "Gather" || n.Op.Name == "GatherElements": // of the data what is given
+		return bytes + min(bytes, size(n.In[0])) + size(n.In[1])
+	case n.Op.Name == "Slice":
 		return 2 * bytes
 	}
 	for _, t := range n.In {

@@ -13,19 +13,19 @@ import (
 type activation struct {
 	name    string
 	forward func(x *Tensor) *Tensor
-	// grad is dy·f'(x).
-	grad func(x, dy *Tensor) *Tensor
+	// grad is dy·f'(x), for y = f(x).
+	grad func(x, y, dy *Tensor) *Tensor
 	// kernel is the contrib operator that is the function; "": none.
 	kernel string
 	// slope is f', of functions whose derivative may be looked up.
 	slope func(x float64) float64
 }
 
-// apply is f(x). In bfloat16 it is one kernel where the target has one: a pass in place of
-// six, and nothing but x and f(x) to keep. In float32 the derivative shares more with the
-// written-out function than it gains from the kernel.
+// apply is f(x): of large arrays one kernel, where the target has one, a pass in place of
+// six and nothing but x and f(x) to keep until the gradient. What fits a cache is written
+// out, for the derivative then finds half of itself there.
 func (f activation) apply(x *Tensor, t Target) *Tensor {
-	if f.kernel != "" && x.DType() == BFloat16 && t.contrib() {
+	if f.kernel != "" && t.contrib() && (x.DType() == BFloat16 || x.large()) {
 		return contribActivation(f.kernel, x)
 	}
 	return f.forward(x)
@@ -36,7 +36,7 @@ func (f activation) gradient(x, dy *Tensor, t Target) *Tensor {
 	if lookUpSlopes && f.slope != nil && x.DType() == BFloat16 && t.contrib() {
 		return Mul(dy, f.lookUp(x))
 	}
-	return f.grad(x, dy)
+	return f.grad(x, f.apply(x, t), dy)
 }
 
 // lookUpSlopes says whether derivatives in bfloat16 are looked up in a table. It is a constant
@@ -90,17 +90,17 @@ func normCDF(x *Tensor) *Tensor { return Shift(Scale(Erf(Scale(x, math.Sqrt2/2))
 var activations = []activation{
 	{name: "relu",
 		forward: Relu,
-		grad:    func(x, dy *Tensor) *Tensor { return Where(positive(x), dy, x.like(0)) }},
+		grad:    func(x, _, dy *Tensor) *Tensor { return Where(positive(x), dy, x.like(0)) }},
 	{name: "squared_relu",
 		forward: func(x *Tensor) *Tensor { r := Relu(x); return Mul(r, r) },
-		grad:    func(x, dy *Tensor) *Tensor { return Mul(dy, Scale(Relu(x), 2)) }},
+		grad:    func(x, _, dy *Tensor) *Tensor { return Mul(dy, Scale(Relu(x), 2)) }},
 	{name: "gelu_tanh", kernel: "FastGelu",
 		forward: func(x *Tensor) *Tensor { return Mul(x, geluGate(x)) },
-		grad: func(x, dy *Tensor) *Tensor {
-			// f' = σ + y·(1−σ)·z' with y = x·σ from the forward pass and z' = 3·geluK·x² + geluC.
+		grad: func(x, y, dy *Tensor) *Tensor {
+			// f' = σ + y·(1−σ)·z' with y = x·σ and z' = 3·geluK·x² + geluC.
 			s := geluGate(x)
 			dz := Shift(Scale(Mul(x, x), 3*geluK), geluC)
-			return Mul(dy, Add(s, Mul(Mul(Mul(x, s), OneMinus(s)), dz)))
+			return Mul(dy, Add(s, Mul(Mul(y, OneMinus(s)), dz)))
 		},
 		slope: func(x float64) float64 {
 			s := 1 / (1 + math.Exp(-x*(geluC+geluK*x*x)))
@@ -108,7 +108,7 @@ var activations = []activation{
 		}},
 	{name: "gelu", kernel: "Gelu", // exact: x·Φ(x)
 		forward: func(x *Tensor) *Tensor { return Mul(x, normCDF(x)) },
-		grad: func(x, dy *Tensor) *Tensor {
+		grad: func(x, _, dy *Tensor) *Tensor {
 			density := Scale(Exp(Scale(Mul(x, x), -0.5)), 1/math.Sqrt(2*math.Pi))
 			return Mul(dy, Add(normCDF(x), Mul(x, density)))
 		},
@@ -117,19 +117,19 @@ var activations = []activation{
 		}},
 	{name: "silu", kernel: "QuickGelu",
 		forward: func(x *Tensor) *Tensor { return Mul(x, Sigmoid(x)) },
-		grad: func(x, dy *Tensor) *Tensor {
+		grad: func(x, _, dy *Tensor) *Tensor {
 			s := Sigmoid(x)
 			return Mul(dy, Mul(s, Shift(Mul(x, OneMinus(s)), 1)))
 		}},
 	{name: "sigmoid",
 		forward: Sigmoid,
-		grad:    func(x, dy *Tensor) *Tensor { s := Sigmoid(x); return Mul(dy, Mul(s, OneMinus(s))) }},
+		grad:    func(x, _, dy *Tensor) *Tensor { s := Sigmoid(x); return Mul(dy, Mul(s, OneMinus(s))) }},
 	{name: "tanh",
 		forward: Tanh,
-		grad:    func(x, dy *Tensor) *Tensor { y := Tanh(x); return Mul(dy, OneMinus(Mul(y, y))) }},
+		grad:    func(_, y, dy *Tensor) *Tensor { return Mul(dy, OneMinus(Mul(y, y))) }},
 	{name: "identity",
 		forward: func(x *Tensor) *Tensor { return x },
-		grad:    func(_, dy *Tensor) *Tensor { return dy }},
+		grad:    func(_, _, dy *Tensor) *Tensor { return dy }},
 }
 
 // contribActivation is one of ONNX Runtime's activations: FastGelu, the tanh form of GELU;

@@ -59,7 +59,7 @@ var _ = register(&Op{
 		_, mean, inv := layerNormalization(x, w, b, n.Attrs.num("eps"))
 		mean, inv = Cast(mean, x.DType()), Cast(inv, x.DType())
 		xhat := Mul(Sub(x, mean), inv)
-		if x.DType() == BFloat16 { // one kernel, and one rounding of the result in place of four
+		if x.DType() == BFloat16 || x.large() { // one kernel, and in bfloat16 one rounding in place of four
 			xhat, _, _ = layerNormalization(x, g.Fill(w.DType(), 1, w.Shape()...), g.Fill(b.DType(), 0, b.Shape()...), n.Attrs.num("eps"))
 		}
 		dyx := Mul(dy, xhat)

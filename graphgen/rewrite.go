@@ -60,13 +60,10 @@ func addIntoScatter(n *Node, in []*Tensor, uses map[*Tensor]int) *Tensor {
 		})
 }
 
-// largeSum is the number of elements from which additions are worth joining: arrays that
-// no cache holds.
-const largeSum = 1 << 22
-
-// addIntoSum turns X + (A + B) into Sum(X, A, B), which reads and writes four arrays instead of six.
+// addIntoSum turns X + (A + B) into Sum(X, A, B) for large arrays, which reads and writes
+// four instead of six.
 func addIntoSum(n *Node, in []*Tensor, uses map[*Tensor]int) *Tensor {
-	if shape := n.Out[0].Shape(); !shape.Static() || shape.Elements() < largeSum {
+	if !n.Out[0].large() {
 		return nil
 	}
 	return foldAddend(n, in, uses,
