@@ -95,13 +95,19 @@ var _ = register(&Op{
 		p := a.dropped(softmax, n.In[5])
 		qh, kh, vh := a.split(q, a.Queries, a.Heads), a.split(k, a.Keys, a.KVHeads), a.split(v, a.Keys, a.KVHeads)
 		dyh := a.split(dy, a.Queries, a.Heads)
-		dp := a.dropped(t.product(dyh, vh, false, true, 1), n.In[5])
 		// The softmax gradient's row sums Σ p·dp equal Σ y·dy (Dao et al., FlashAttention,
 		// 2022), taken over dv instead of Sk entries and without an array as large as p. With
 		// dropout it is the same sum: the mask is a factor on both sides.
 		y := a.merge(t.product(p, vh, false, false, 1), a.Queries)
 		sums := ReduceSum(a.heads(Mul(y, dy), a.Queries, a.Heads), true, -1)
-		ds := Mul(softmax, Sub(dp, Transpose(sums, a.headsFirst()...)))
+		sums = Transpose(sums, a.headsFirst()...)
+		var centred *Tensor // dp − sums
+		if n.In[5] == nil && a.Keys >= longAttention {
+			centred = t.productLess(dyh, vh, sums)
+		} else {
+			centred = Sub(a.dropped(t.product(dyh, vh, false, true, 1), n.In[5]), sums)
+		}
+		ds := Mul(softmax, centred)
 		dq := a.merge(t.product(ds, kh, false, false, a.Scale), a.Queries)
 		dk := a.mergeKV(t.product(ds, qh, true, false, a.Scale))
 		dv := a.mergeKV(t.product(p, dyh, true, false, 1))
@@ -113,6 +119,26 @@ var _ = register(&Op{
 		return out
 	},
 })
+
+// longAttention is the number of keys from which an array of probabilities is so much
+// larger than queries and keys that these are copied to spare it a pass.
+const longAttention = 256
+
+// productLess is a·bᵀ − less for less [..., 1], as one product: a has a further column with
+// −less, b one with ones. More columns make the length a multiple of eight, which matrix
+// units want.
+func (t Target) productLess(a, b, less *Tensor) *Tensor {
+	g, last := a.g, a.Rank()-1
+	columns := func(x *Tensor, v float64, n int) *Tensor {
+		return g.Fill(x.DType(), v, append(slices.Clone(x.Shape()[:last]), n)...)
+	}
+	more := 8 - a.Dim(-1)%8
+	left := []*Tensor{a, Neg(less)}
+	if more > 1 {
+		left = append(left, columns(a, 0, more-1))
+	}
+	return t.product(Concat(last, left...), Concat(last, b, columns(b, 1, more)), false, true, 1)
+}
 
 // dropped multiplies probabilities, or their gradient, with the mask if there is one.
 func (a Attention) dropped(p, mask *Tensor) *Tensor {

@@ -69,6 +69,18 @@ var (
 	_ = compareOp("GreaterOrEqual")
 )
 
+var _ = register(&Op{
+	Name: "Sum", Elementwise: true, NoGrad: "only a rewrite of additions makes it", // any number of inputs of one shape
+	Infer: func(g *Graph, n *Node) []Type {
+		for _, t := range n.In[1:] {
+			if !t.Shape().Equal(n.In[0].Shape()) {
+				g.fail("Sum: shapes of %s and %s differ", n.In[0], t)
+			}
+		}
+		return []Type{{g.same("Sum", n.In...), n.In[0].Shape()}}
+	},
+})
+
 // routed sends a gradient to a where first holds, else to b (all of it to b at a tie).
 func routed(dy, first *Tensor) (da, db *Tensor) {
 	zero := dy.like(0)

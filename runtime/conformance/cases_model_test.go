@@ -97,6 +97,8 @@ func attentionCases() (list []gradCase) {
 		{"cross attention, other sizes", attentionShape{2, 3, 5, 2, 2, 4, 3, 0.375, false, 0, 0}, 2, []int64{5, 2}, false},
 		{"everything", attentionShape{2, 5, 5, 6, 3, 5, 2, 0.625, true, 4, 0}, 6, []int64{4, 5}, false},
 		{"long, for the portable target's other transposition", attentionShape{1, 2, 33, 1, 1, 3, 3, 1, false, 0, 0}, 0, nil, false},
+		{"many keys, whose gradient is centred within the product", attentionShape{1, 3, 256, 2, 1, 5, 3, 0.5, false, 0, 0}, 0, []int64{200}, false},
+		{"many keys, heads of eight", attentionShape{1, 2, 256, 1, 1, 8, 8, 0.5, false, 0, 0}, 1, nil, false},
 		{"own keys and memory", attentionShape{2, 3, 8, 2, 2, 4, 4, 1, true, 0, 5}, 0, []int64{5, 2}, false},
 		{"own keys and memory without lengths, grouped heads", attentionShape{1, 3, 5, 4, 2, 3, 3, 0.5, true, 0, 2}, 0, nil, false},
 		{"dropout", attentionShape{2, 4, 4, 2, 2, 3, 3, 1, true, 0, 0}, 0, nil, true},

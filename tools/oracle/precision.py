@@ -60,6 +60,7 @@ def scatter(data, index, updates, axis=0, reduction=b"none"):
 
 
 def gather(x, index, axis=0):
+    index = torch.where(index < 0, index + x.shape[axis], index)
     return torch.index_select(x, axis, index.reshape(-1)).reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1:])
 
 
@@ -78,7 +79,7 @@ OPS = {
     "Exp": torch.exp, "Log": torch.log, "Sqrt": torch.sqrt, "Tanh": torch.tanh, "Sigmoid": torch.sigmoid, "Relu": torch.relu, "Erf": torch.erf,
     "Sin": torch.sin, "Cos": torch.cos, "Identity": lambda x: x, "Where": torch.where, "And": torch.logical_and, "Or": torch.logical_or,
     "Less": torch.lt, "LessOrEqual": torch.le, "Greater": torch.gt, "GreaterOrEqual": torch.ge, "Equal": torch.eq, "Mod": torch.remainder,
-    "Clip": torch.clamp, "Abs": torch.abs,
+    "Sum": lambda *x: sum(x[1:], x[0]), "QuickGelu": lambda x, alpha: (x.float() * torch.sigmoid(alpha * x.float())).to(x.dtype),
     "FastGelu": lambda x: F.gelu(x.float(), approximate="tanh").to(x.dtype), "Gelu": lambda x: F.gelu(x.float()).to(x.dtype),
     "Cast": lambda x, to: x.to(TYPES[to]), "Gemm": gemm, "MatMul": gemm, "FusedMatMul": gemm,
     "Softmax": lambda x, axis=-1: F.softmax(x.float(), axis).to(x.dtype), "LayerNormalization": layer_norm,
