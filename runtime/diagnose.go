@@ -3,6 +3,7 @@ package runtime
 import (
 	_ "embed"
 	"fmt"
+	"path/filepath"
 	goruntime "runtime"
 
 	"march/runtime/internal/hostcpu"
@@ -25,6 +26,8 @@ type Diagnosis struct {
 	PinnedVersion   string   `json:"pinned_version"`   // what the set-up installs
 	Providers       []string `json:"providers"`
 	Tried           []string `json:"tried"` // places without a usable library, and why
+
+	CUDA CUDADiagnosis `json:"cuda"`
 
 	Device  string       `json:"device"`
 	Threads int          `json:"threads"`
@@ -61,10 +64,29 @@ func Diagnose(o Options) Diagnosis {
 	problem := func(err error, fix string) {
 		d.Problems = append(d.Problems, Problem{err.Error(), fix})
 	}
-	found, err := discover(o.Library)
+	d.CUDA = diagnoseGPUs()
+	device := o.Device
+	wanted, noGPU := device.Kind == "cuda", error(nil)
+	if wanted {
+		if noGPU = d.CUDA.noGPU(device); noGPU != nil {
+			device = Device{} // what there is beside that is said all the same
+		}
+	}
+	found, err := discoverFor(o.Library, device)
 	d.Tried = append(d.Tried, found.tried...)
-	if err != nil {
+	switch {
+	case noGPU != nil:
+		problem(noGPU, "--device cpu")
+		if err != nil {
+			return d
+		}
+	case err != nil:
 		_, unknown := ortlib.Current()
+		setup := ortlib.SetupCommand
+		if wanted {
+			_, unknown = ortlib.CurrentCUDA()
+			setup = ortlib.CUDASetupCommand
+		}
 		switch {
 		case found.source == SourceOption:
 			problem(err, "name another library, or none")
@@ -73,18 +95,31 @@ func Diagnose(o Options) Diagnosis {
 		case unknown != nil:
 			problem(unknown, fmt.Sprintf("export %s=/path/to/library", ortlib.EnvVar))
 		default:
-			problem(fmt.Errorf("no ONNX Runtime found for %s/%s", d.OS, d.Arch), ortlib.SetupCommand)
+			problem(fmt.Errorf("no ONNX Runtime found for %s/%s", d.OS, d.Arch), setup)
 		}
 		return d
 	}
 	d.Library, d.Source, d.Version = found.lib.Path, found.source, found.lib.Version
 	found.lib.Close()
+	if noGPU != nil {
+		return d
+	}
 	if d.Source == SourceCache {
-		if platform, err := ortlib.Current(); err == nil {
-			if d.Build, err = platform.Verify(d.Library); err != nil {
-				problem(err, ortlib.SetupCommand)
+		if d.Build, err = verifyCached(d.Library); err != nil {
+			fix := ortlib.SetupCommand
+			if cudaProvider(d.Library) != "" {
+				fix = ortlib.CUDASetupCommand
 			}
+			problem(err, fix)
 		}
+	}
+	if wanted || d.CUDA.None == "" {
+		if problems := d.CUDA.diagnoseProvider(d.Library, d.Version); wanted {
+			d.Problems = append(d.Problems, problems...)
+		}
+	}
+	if wanted && len(d.Problems) > 0 {
+		return d // loading the provider would tell the same in worse words
 	}
 	r, err := Open(o)
 	if err != nil {
@@ -102,6 +137,23 @@ func Diagnose(o Options) Diagnosis {
 	}
 	d.OK = len(d.Problems) == 0
 	return d
+}
+
+// verifyCached reads the library that the set-up has put into the cache, and what
+// belongs to it, and says which package it came from.
+func verifyCached(path string) (string, error) {
+	if cudaProvider(path) != "" {
+		build, err := ortlib.CurrentCUDA()
+		if err != nil {
+			return "", err
+		}
+		return "pip, with CUDA", build.Verify(filepath.Dir(path))
+	}
+	platform, err := ortlib.Current()
+	if err != nil {
+		return "", err
+	}
+	return platform.Verify(path)
 }
 
 // selfTest runs checkModel.
