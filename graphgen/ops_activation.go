@@ -29,13 +29,21 @@ func geluGate(x *Tensor) *Tensor {
 	return Sigmoid(Mul(x, Shift(Scale(Mul(x, x), geluK), geluC)))
 }
 
+// positive is where x > 0: in bfloat16, which has no comparisons, where relu(x) is not zero.
+func positive(x *Tensor) *Tensor {
+	if x.DType() == BFloat16 {
+		return Cast(Relu(x), Bool)
+	}
+	return Greater(x, x.like(0))
+}
+
 // normCDF is Φ(x), the standard normal distribution's.
 func normCDF(x *Tensor) *Tensor { return Shift(Scale(Erf(Scale(x, math.Sqrt2/2)), 0.5), 0.5) }
 
 var activations = []activation{
 	{"relu",
 		Relu,
-		func(x, dy *Tensor) *Tensor { return Where(Greater(x, x.like(0)), dy, x.like(0)) }},
+		func(x, dy *Tensor) *Tensor { return Where(positive(x), dy, x.like(0)) }},
 	{"squared_relu",
 		func(x *Tensor) *Tensor { r := Relu(x); return Mul(r, r) },
 		func(x, dy *Tensor) *Tensor { return Mul(dy, Scale(Relu(x), 2)) }},

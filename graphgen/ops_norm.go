@@ -74,9 +74,11 @@ func LayerNorm(x, weight, bias *Tensor, eps float64) *Tensor {
 	return one("LayerNorm", Attrs{"eps": eps}, x, weight, bias)
 }
 
-// rms gives 1/√(mean x² + eps) [N,1].
+// rms gives 1/√(mean x² + eps) [N,1]; what comes after the sums is float32, whatever x is.
 func rms(x *Tensor, eps float64) *Tensor {
-	return Div(x.like(1), Sqrt(Shift(ReduceMean(Mul(x, x), true, -1+x.Rank()), eps)))
+	squares := Cast(ReduceSum(Mul(x, x), true, -1), summedType(x.DType()))
+	root := Sqrt(Shift(Scale(squares, 1/float64(x.Dim(-1))), eps))
+	return Cast(Div(root.like(1), root), x.DType())
 }
 
 var _ = register(&Op{

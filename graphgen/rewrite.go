@@ -50,10 +50,13 @@ func addIntoGemm(n *Node, in []*Tensor, uses map[*Tensor]int) *Tensor {
 		func(p *Node, x *Tensor) *Tensor { return one("Gemm", p.Attrs, p.In[0], p.In[1], x) })
 }
 
-// addIntoScatter turns X + scatter(0, …) into scatter(X, …).
+// addIntoScatter turns X + scatter(Y, …) into scatter(X + Y, …): Y is zero, or what another
+// rule can add X into.
 func addIntoScatter(n *Node, in []*Tensor, uses map[*Tensor]int) *Tensor {
-	return foldAddend(n, in, uses, func(p *Node) bool { return p.Op.Name == "ScatterElements" && isConst(p.In[0], 0) },
-		func(p *Node, x *Tensor) *Tensor { return one("ScatterElements", p.Attrs, x, p.In[1], p.In[2]) })
+	return foldAddend(n, in, uses, func(p *Node) bool { return p.Op.Name == "ScatterElements" },
+		func(p *Node, x *Tensor) *Tensor {
+			return one("ScatterElements", p.Attrs, Add(x, p.In[0]), p.In[1], p.In[2])
+		})
 }
 
 // foldAddend matches X + P for a producer P that nothing else reads and that can take

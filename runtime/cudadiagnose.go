@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"march/runtime/internal/cudadrv"
 	"march/runtime/internal/cudalibs"
 	"march/runtime/ortlib"
 )
@@ -11,10 +12,10 @@ import (
 // CUDADiagnosis is what this machine has for NVIDIA's GPUs. Without a GPU it
 // says no more than why there is none, unless the device is a GPU.
 type CUDADiagnosis struct {
-	GPUs       []cudalibs.GPU `json:"gpus"`
-	None       string         `json:"none"`        // why there are none
-	Driver     string         `json:"driver"`      // the driver's version
-	DriverCUDA string         `json:"driver_cuda"` // the newest CUDA that it serves
+	GPUs       []cudadrv.GPU `json:"gpus"`
+	None       string        `json:"none"`        // why there are none
+	Driver     string        `json:"driver"`      // the driver's version
+	DriverCUDA string        `json:"driver_cuda"` // the newest CUDA that it serves
 
 	Provider        string             `json:"provider"`         // the CUDA provider's file beside the library, "" where there is none
 	ProviderVersion string             `json:"provider_version"` // of ONNX Runtime, "" where the file does not tell
@@ -27,28 +28,31 @@ type CUDADiagnosis struct {
 // diagnoseGPUs looks at GPUs and driver.
 func diagnoseGPUs() CUDADiagnosis {
 	d := CUDADiagnosis{Libraries: []cudalibs.Library{}, Install: []string{}, InstallOptional: []string{}}
-	gpus, driver, err := cudalibs.GPUs()
-	d.GPUs = append([]cudalibs.GPU{}, gpus...)
-	d.Driver, d.DriverCUDA = driver.Version, driver.CUDA
+	d.Driver = cudalibs.DriverVersion()
+	gpus, err := cudadrv.GPUs()
 	if err != nil {
 		d.None = err.Error()
+	} else if len(gpus) == 0 {
+		d.None = "NVIDIA's driver shows this process no GPU"
 	}
+	d.GPUs = append([]cudadrv.GPU{}, gpus...)
+	d.DriverCUDA, _ = cudadrv.Driver()
 	return d
 }
 
 // diagnoseProvider looks at the provider beside a core, if there is one, and
 // returns what keeps it from working.
 func (d *CUDADiagnosis) diagnoseProvider(core, coreVersion string) []Problem {
-	if d.Provider = cudaProvider(core); d.Provider == "" {
-		return []Problem{{fmt.Sprintf("%s has no CUDA provider beside it", core), ortlib.CUDASetupCommand}}
+	if d.Provider = providerBeside(core); d.Provider == "" {
+		return []Problem{{fmt.Sprintf("%s has no CUDA provider beside it", core), ortlib.SetupCUDACommand}}
 	}
 	var err error
 	if d.ProviderVersion, err = cudalibs.Version(d.Provider); err != nil {
-		return []Problem{{err.Error(), ortlib.CUDASetupCommand}}
+		return []Problem{{err.Error(), ortlib.SetupCUDACommand}}
 	}
 	libraries, err := cudalibs.Look(d.Provider)
 	if err != nil {
-		return []Problem{{err.Error(), ortlib.CUDASetupCommand}}
+		return []Problem{{err.Error(), ortlib.SetupCUDACommand}}
 	}
 	d.Libraries = append(d.Libraries, libraries...)
 	d.SearchPath = cudalibs.SearchPath(libraries)
@@ -57,7 +61,7 @@ func (d *CUDADiagnosis) diagnoseProvider(core, coreVersion string) []Problem {
 	var problems []Problem
 	if d.ProviderVersion != "" && d.ProviderVersion != coreVersion {
 		problems = append(problems, Problem{
-			fmt.Sprintf("ONNX Runtime is %s, its CUDA provider %s: both must be of one version", coreVersion, d.ProviderVersion), ortlib.CUDASetupCommand})
+			fmt.Sprintf("ONNX Runtime is %s, its CUDA provider %s: both must be of one version", coreVersion, d.ProviderVersion), ortlib.SetupCUDACommand})
 	}
 	if missing := d.missing(); len(missing) > 0 {
 		problems = append(problems, Problem{

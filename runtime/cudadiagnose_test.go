@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"march/runtime/internal/cudadrv"
 	"march/runtime/internal/cudalibs"
 	"march/runtime/ortlib"
 )
@@ -34,11 +35,15 @@ int cuDeviceGetCount(int *n) { *n = 2; return 0; }
 int cuDeviceGet(int *d, int i) { *d = i; return 0; }
 int cuDeviceGetName(char *name, int n, int d) { strcpy(name, d ? "Second" : "First"); return 0; }
 int cuDeviceTotalMem_v2(size_t *m, int d) { *m = 80ull << 30; return 0; }
-int cuDeviceGetAttribute(int *v, int what, int d) { *v = what == 75 ? 9 : what == 76 ? 1 : -1; return 0; }`
+int cuDeviceGetAttribute(int *v, int what, int d) { *v = what == 75 ? 9 : what == 76 ? 1 : 132; return 0; }
+#define NEVER(name) int name(void) { return 999; }
+NEVER(cuGetErrorName) NEVER(cuGetErrorString) NEVER(cuDevicePrimaryCtxRetain) NEVER(cuDevicePrimaryCtxRelease_v2) NEVER(cuCtxSetCurrent)
+NEVER(cuStreamCreate) NEVER(cuStreamDestroy_v2) NEVER(cuStreamSynchronize) NEVER(cuMemGetInfo_v2) NEVER(cuMemAlloc_v2) NEVER(cuMemFree_v2)
+NEVER(cuMemHostAlloc) NEVER(cuMemFreeHost) NEVER(cuMemsetD8Async) NEVER(cuMemcpyHtoDAsync_v2) NEVER(cuMemcpyDtoHAsync_v2) NEVER(cuMemcpyDtoDAsync_v2)
+NEVER(cuEventCreate) NEVER(cuEventDestroy_v2) NEVER(cuEventRecord) NEVER(cuEventSynchronize) NEVER(cuEventElapsedTime)`
 
-func TestDiscoverForCUDA(t *testing.T) {
+func TestSearchCUDA(t *testing.T) {
 	library := fakeVersion(t, ortlib.Version)
-	cuda := Device{Kind: "cuda"}
 	for _, test := range []struct {
 		name          string
 		env, explicit string
@@ -46,53 +51,45 @@ func TestDiscoverForCUDA(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Setenv(ortlib.EnvVar, test.env)
 			os.Remove(filepath.Join(filepath.Dir(library), ortlib.CUDAProvider))
-			if d, err := discoverFor(test.explicit, Device{Kind: "cpu"}); err != nil || d.lib.Path != library {
+			if d, err := search(test.explicit, false); err != nil || d.lib.Path != library {
 				t.Errorf("CPU: %+v, %v", d, err)
 			}
-			d, err := discoverFor(test.explicit, cuda)
-			wantError(t, err, library, "no CUDA provider", ortlib.CUDASetupCommand)
+			d, err := search(test.explicit, true)
+			wantError(t, err, library, "no CUDA provider", ortlib.SetupCUDACommand)
 			if d.lib != nil || len(d.tried) != 1 {
 				t.Errorf("%+v", d)
 			}
 			os.WriteFile(filepath.Join(filepath.Dir(library), ortlib.CUDAProvider), nil, 0o644)
-			if d, err := discoverFor(test.explicit, cuda); err != nil || d.lib.Path != library {
+			if d, err := search(test.explicit, true); err != nil || d.lib.Path != library {
 				t.Errorf("CUDA: %+v, %v", d, err)
 			}
 		})
 	}
 }
 
-func TestDiscoverCUDACache(t *testing.T) {
+func TestSearchCUDACache(t *testing.T) {
 	build, err := ortlib.CurrentCUDA()
 	if err != nil {
 		t.Skip(err)
 	}
-	installed := must[string](t)(build.Folder())
 	t.Setenv(ortlib.EnvVar, "")
-	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	cuda := Device{Kind: "cuda"}
-	if _, err := discoverFor("", cuda); err != nil {
-		wantError(t, err, "with CUDA not found", ortlib.CUDASetupCommand, ortlib.EnvVar, "not there")
-	}
-	if err := build.Plausible(installed); err != nil {
-		t.Skipf("the rest needs `%s`: %v", ortlib.CUDASetupCommand, err)
-	}
+	t.Run("empty", func(t *testing.T) {
+		t.Setenv("XDG_CACHE_HOME", t.TempDir())
+		if _, err := search("", true); err != nil {
+			wantError(t, err, "with CUDA not found", ortlib.SetupCUDACommand, ortlib.EnvVar, "not there")
+		}
+	})
 	folder := must[string](t)(build.Folder())
-	os.MkdirAll(filepath.Dir(folder), 0o755)
-	if err := os.Symlink(installed, folder); err != nil {
-		t.Fatal(err)
+	if err := build.Plausible(folder); err != nil {
+		t.Skipf("the rest needs `%s`: %v", ortlib.SetupCUDACommand, err)
 	}
-	d, err := discoverFor("", cuda)
+	d, err := search("", true)
 	if err != nil || d.source != SourceCache || d.lib.Path != filepath.Join(folder, build.Core()) {
 		t.Fatalf("%+v, %v", d, err)
 	}
 	// The CPU takes it only where there is a GPU to share the process with.
-	if d, err := discoverFor("", Device{Kind: "cpu"}); nvidiaDriver() {
-		if err != nil || d.lib.Path != filepath.Join(folder, build.Core()) {
-			t.Errorf("%+v, %v", d, err)
-		}
-	} else if err == nil && d.source == SourceCache {
-		t.Errorf("took %s without a GPU", d.lib.Path)
+	if d, err := search("", false); err == nil && (d.lib.Path == filepath.Join(folder, build.Core())) != nvidiaDriver() {
+		t.Errorf("took %s", d.lib.Path)
 	}
 	if origin, err := verifyCached(d.lib.Path); origin != "pip, with CUDA" || err != nil {
 		t.Errorf("%q, %v", origin, err)
@@ -129,7 +126,7 @@ func TestDiagnoseCUDA(t *testing.T) {
 	}
 	d := all[0]
 	if d.OK || d.Library != library || len(d.CUDA.GPUs) != 2 || d.CUDA.None != "" || d.CUDA.DriverCUDA != "13.2" ||
-		d.CUDA.GPUs[1] != (cudalibs.GPU{Name: "Second", Memory: 80 << 30, Capability: "9.1"}) {
+		d.CUDA.GPUs[1] != (cudadrv.GPU{Name: "Second", Memory: 80 << 30, Capability: "9.1", Multiprocessors: 132}) {
 		t.Errorf("%+v", d)
 	}
 	if d.CUDA.Provider != provider || d.CUDA.ProviderVersion != "1.29.0" || len(d.CUDA.Libraries) < 2 || d.CUDA.Libraries[1].Path != there {

@@ -30,6 +30,7 @@ type Diagnosis struct {
 	CUDA CUDADiagnosis `json:"cuda"`
 
 	Device  string       `json:"device"`
+	Unused  string       `json:"unused"` // why "auto" is not the GPU that is there
 	Threads int          `json:"threads"`
 	CPU     hostcpu.Info `json:"cpu"`
 }
@@ -65,14 +66,11 @@ func Diagnose(o Options) Diagnosis {
 		d.Problems = append(d.Problems, Problem{err.Error(), fix})
 	}
 	d.CUDA = diagnoseGPUs()
-	device := o.Device
-	wanted, noGPU := device.Kind == "cuda", error(nil)
+	wanted, noGPU := o.Device.Kind == "cuda", error(nil)
 	if wanted {
-		if noGPU = d.CUDA.noGPU(device); noGPU != nil {
-			device = Device{} // what there is beside that is said all the same
-		}
+		noGPU = d.CUDA.noGPU(o.Device)
 	}
-	found, err := discoverFor(o.Library, device)
+	found, err := search(o.Library, wanted && noGPU == nil) // what there is beside a GPU is said all the same
 	d.Tried = append(d.Tried, found.tried...)
 	switch {
 	case noGPU != nil:
@@ -85,7 +83,7 @@ func Diagnose(o Options) Diagnosis {
 		setup := ortlib.SetupCommand
 		if wanted {
 			_, unknown = ortlib.CurrentCUDA()
-			setup = ortlib.CUDASetupCommand
+			setup = ortlib.SetupCUDACommand
 		}
 		switch {
 		case found.source == SourceOption:
@@ -107,8 +105,8 @@ func Diagnose(o Options) Diagnosis {
 	if d.Source == SourceCache {
 		if d.Build, err = verifyCached(d.Library); err != nil {
 			fix := ortlib.SetupCommand
-			if cudaProvider(d.Library) != "" {
-				fix = ortlib.CUDASetupCommand
+			if providerBeside(d.Library) != "" {
+				fix = ortlib.SetupCUDACommand
 			}
 			problem(err, fix)
 		}
@@ -131,6 +129,7 @@ func Diagnose(o Options) Diagnosis {
 		return d
 	}
 	defer r.Close()
+	d.Device, d.Threads, d.Unused = r.Device().String(), r.Threads(), r.Unused()
 	d.Providers = append(d.Providers, r.Providers()...)
 	if err := r.selfTest(); err != nil {
 		problem(fmt.Errorf("ONNX Runtime %s does not work: %w", d.Version, err), ortlib.SetupCommand)
@@ -142,7 +141,7 @@ func Diagnose(o Options) Diagnosis {
 // verifyCached reads the library that the set-up has put into the cache, and what
 // belongs to it, and says which package it came from.
 func verifyCached(path string) (string, error) {
-	if cudaProvider(path) != "" {
+	if providerBeside(path) != "" {
 		build, err := ortlib.CurrentCUDA()
 		if err != nil {
 			return "", err
@@ -158,15 +157,16 @@ func verifyCached(path string) (string, error) {
 
 // selfTest runs checkModel.
 func (r *Runtime) selfTest() error {
+	x, err := r.NewTensor(Float32, 4)
+	if err != nil {
+		return err
+	}
+	defer x.Close()
 	s, err := r.SessionBytes(checkModel, SessionOptions{})
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	x, err := r.NewTensor(Float32, 4)
-	if err != nil {
-		return err
-	}
 	values := [4]float32{0, 1, 2, 3}
 	if err := Upload(x, values[:]); err != nil {
 		return err

@@ -46,17 +46,32 @@ type discovery struct {
 	tried  []string
 }
 
-// discover is discoverFor the CPU.
-func discover(explicit string) (discovery, error) { return discoverFor(explicit, Device{}) }
-
 // discoverFor finds the library for a device: for "cuda" one that has its CUDA
-// provider beside it, for others any.
+// provider beside it, for others any. Where there is no such GPU, that is the
+// error, and not what would have to be installed for it.
 func discoverFor(explicit string, device Device) (discovery, error) {
+	if device.Kind != "cuda" {
+		return search(explicit, false)
+	}
+	if err := diagnoseGPUs().noGPU(device); err != nil {
+		return discovery{}, err
+	}
+	d, err := search(explicit, true)
+	if err != nil {
+		err = fmt.Errorf("device %s: %w", device, err)
+	}
+	return d, err
+}
+
+// discover is discoverFor any device.
+func discover(explicit string) (discovery, error) { return search(explicit, false) }
+
+// search finds a library, with cuda one that has its CUDA provider beside it.
+func search(explicit string, cuda bool) (discovery, error) {
 	var d discovery
-	must := device.Kind == "cuda"
 	accept := func(source, path string, open func(string) (*ortc.Library, error)) error {
 		lib, err := open(path)
-		if err == nil && must && cudaProvider(lib.Path) == "" {
+		if err == nil && cuda && providerBeside(lib.Path) == "" {
 			err = fmt.Errorf("%s: has no CUDA provider (%s) beside it", lib.Path, ortlib.CUDAProvider)
 			lib.Close()
 		}
@@ -68,8 +83,8 @@ func discoverFor(explicit string, device Device) (discovery, error) {
 		return nil
 	}
 	what, setup := "ONNX Runtime", ortlib.SetupCommand
-	if must {
-		what, setup = "ONNX Runtime with CUDA", ortlib.CUDASetupCommand
+	if cuda {
+		what, setup = "ONNX Runtime with CUDA", ortlib.SetupCUDACommand
 	}
 
 	// Somebody's own choice is taken or is an error.
@@ -88,7 +103,7 @@ func discoverFor(explicit string, device Device) (discovery, error) {
 	}
 	d.tried = append(d.tried, ortlib.EnvVar+": not set")
 
-	if must || nvidiaDriver() && cudaInstalled() {
+	if cuda || nvidiaDriver() && cudaInstalled() {
 		if accept(SourceCache, "", probeCUDACache) == nil {
 			return d, nil
 		}
@@ -151,9 +166,9 @@ func cudaInstalled() bool {
 	return err == nil
 }
 
-// cudaProvider is the path of the CUDA provider that the core at path would
+// providerBeside is the path of the CUDA provider that the core at path would
 // load, from its own folder, or "".
-func cudaProvider(path string) string {
+func providerBeside(path string) string {
 	provider := filepath.Join(filepath.Dir(path), ortlib.CUDAProvider)
 	if info, err := os.Stat(provider); err != nil || info.IsDir() {
 		return ""

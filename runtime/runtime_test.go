@@ -57,7 +57,7 @@ func TestParseDevice(t *testing.T) {
 		want Device
 		back string
 	}{
-		{"", Device{"cpu", 0}, "cpu"}, {"auto", Device{"cpu", 0}, "cpu"}, {"cpu", Device{"cpu", 0}, "cpu"},
+		{"", Device{"auto", 0}, "auto"}, {"auto", Device{"auto", 0}, "auto"}, {"cpu", Device{"cpu", 0}, "cpu"},
 		{"cuda", Device{"cuda", 0}, "cuda:0"}, {"cuda:3", Device{"cuda", 3}, "cuda:3"},
 	} {
 		got, err := ParseDevice(test.in)

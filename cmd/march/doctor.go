@@ -73,6 +73,9 @@ func printDiagnosis(e *env, d runtime.Diagnosis) error {
 			rows = append(rows, []string{title, t})
 		}
 	}
+	if d.Unused != "" {
+		rows = append(rows, []string{"on the CPU", "though there is a GPU: " + d.Unused})
+	}
 	rows = append(rows, cudaRows(d.CUDA, len(d.Problems) == 0)...)
 	for _, p := range d.Problems {
 		rows = append(rows, []string{"problem", p.What})
@@ -105,7 +108,7 @@ func cudaRows(c runtime.CUDADiagnosis, advise bool) [][]string {
 	}
 	rows = append(rows, []string{"driver", driver})
 	if c.Provider == "" {
-		return append(rows, []string{"CUDA provider", "none beside this library; " + ortlib.CUDASetupCommand + " installs a build with it"})
+		return append(rows, []string{"CUDA provider", "none beside this library; " + ortlib.SetupCUDACommand + " installs a build with it"})
 	}
 	version := c.ProviderVersion
 	if version == "" {

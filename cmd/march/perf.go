@@ -88,6 +88,9 @@ var perfCommand = command{
 			if *asJSON {
 				return printJSON(e.stdout, got)
 			}
+			if last := got[len(got)-1]; last.DeviceGB > 0 {
+				fmt.Fprintf(e.stdout, "%s: the last workload took %.2f GB\n", rt.GPU(), last.DeviceGB)
+			}
 			fmt.Fprintf(e.stdout, "fp32 on %s, %s, %d threads, ONNX Runtime %s; median of %d steps; the process held %.0f MB at most\n",
 				rt.Device(), rt.Hardware(), rt.Threads(), rt.Version(), o.Steps*o.Rounds, got[len(got)-1].PeakMB)
 			return nil

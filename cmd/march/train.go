@@ -53,7 +53,11 @@ var trainCommand = command{
 			if c.Dir == "" {
 				c.Dir = sweep.CellDir("runs", v, *seed)
 			}
-			rt, err := device.open()
+			options, err := device.options()
+			if err != nil {
+				return err
+			}
+			rt, err := lab.open(e, options)
 			if err != nil {
 				return err
 			}

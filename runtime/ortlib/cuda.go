@@ -11,8 +11,6 @@ import (
 )
 
 const (
-	// CUDASetupCommand installs the build with the CUDA provider into the cache.
-	CUDASetupCommand = "make setup-cuda"
 	// CUDAPackage is pip's package that holds official builds with it.
 	CUDAPackage = "onnxruntime-gpu"
 	// CUDAProvider is the provider's file, which the core loads from its own

@@ -32,6 +32,8 @@ const (
 	EnvVar = "MARCH_ONNXRUNTIME_LIB"
 	// SetupCommand installs the pinned library into the cache.
 	SetupCommand = "make setup"
+	// SetupCUDACommand installs one that can use an NVIDIA GPU.
+	SetupCUDACommand = "make setup-cuda"
 
 	// NPMPackage and PipPackage are the packages that hold official builds
 	// of the library.

@@ -94,7 +94,7 @@ func (l *Lab) settings(c Cell) (trainloop.Settings, error) {
 	}
 	return trainloop.Settings{
 		Study: c.Variant.Study, Variant: c.Variant.Name(), Arch: cfg.Arch, Scale: c.Variant.Scale, Config: config, Objective: cfg.Training.Objective,
-		Target: string(l.Target), Precision: "fp32", Seed: c.Seed, Steps: int64(cfg.Training.Steps), TokensPerStep: cfg.Training.TokensPerStep,
+		Target: string(l.Target), Precision: cmp.Or(l.Precision, "fp32"), Seed: c.Seed, Steps: int64(cfg.Training.Steps), TokensPerStep: cfg.Training.TokensPerStep,
 		MicroBatch: batch, Length: cfg.Length, DataSHA256: info.SHA256, Tokenizer: info.TokenizerSHA256, DataSource: l.DataName,
 		Threads: l.Runtime.Threads(), Device: l.Runtime.Device().String(), Runtime: l.Runtime.Version(),
 	}, nil

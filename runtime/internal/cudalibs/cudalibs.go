@@ -1,7 +1,7 @@
 // Package cudalibs says which of NVIDIA's libraries ONNX Runtime's CUDA provider
 // needs, which of them the system's loader finds and where, and what to install
 // for the others. It loads libraries only to see whether they load, and starts
-// no GPU. Start at Look.
+// no GPU; cudadrv says which GPUs there are. Start at Look.
 package cudalibs
 
 import (

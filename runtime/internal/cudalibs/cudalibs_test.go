@@ -181,7 +181,7 @@ func TestPinnedProvider(t *testing.T) {
 		err = build.Plausible(folder)
 	}
 	if err != nil {
-		t.Skipf("needs `%s`: %v", ortlib.CUDASetupCommand, err)
+		t.Skipf("needs `%s`: %v", ortlib.SetupCUDACommand, err)
 	}
 	p := filepath.Join(folder, ortlib.CUDAProvider)
 	if got, err := Version(p); got != ortlib.Version || err != nil {

@@ -2,13 +2,6 @@
 
 package cudalibs
 
-import "errors"
-
 // find finds nothing: ONNX Runtime has no CUDA provider for this system that
 // march knows how to look into.
 func find(string) (path, message string) { return "", "not looked for on this system" }
-
-// GPUs finds none.
-func GPUs() ([]GPU, Driver, error) {
-	return nil, Driver{}, errors.New("not looked for on this system")
-}
