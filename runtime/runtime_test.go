@@ -16,7 +16,7 @@ import (
 // fails: a test run that leaves these out says nothing.
 func open(t testing.TB, threads int) *Runtime {
 	t.Helper()
-	r, err := Open(Options{Threads: threads})
+	r, err := Open(Options{Threads: threads, Device: Device{Kind: "cpu"}})
 	if err != nil {
 		t.Fatalf("this test needs ONNX Runtime: run `%s` first\n%v", ortlib.SetupCommand, err)
 	}

@@ -45,9 +45,6 @@ const teacherPrefix = "teacher."
 // NewName is the output that replaces an input.
 func NewName(input string) string { return input + ".new" }
 
-// CopyName is a parameter's copy in bfloat16, or a range's.
-func CopyName(param string) string { return param + ".bf16" }
-
 // Graph is one of a model's graphs with the parameters that it reads, in manifest order.
 type Graph struct {
 	*graphgen.Graph

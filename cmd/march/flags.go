@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"march/cmd/internal/sweep"
 	"march/runtime"
 	"march/variants"
 )

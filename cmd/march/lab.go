@@ -20,14 +20,14 @@ import (
 type labFlags struct {
 	*suiteFlags
 	*arithmeticFlags
-	data      string
-	steps     int
-	tokens    int
-	rate      float64
-	batch     int
-	target    string
-	validate  int64
-	save      int64
+	data     string
+	steps    int
+	tokens   int
+	rate     float64
+	batch    int
+	target   string
+	validate int64
+	save     int64
 }
 
 func addLabFlags(f *pflag.FlagSet, suites string) *labFlags {

@@ -4,11 +4,13 @@
 package perf
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"slices"
 	"time"
 
+	"march/cmd/internal/sweep"
 	"march/graphgen"
 	"march/runtime"
 	"march/trainloop"
@@ -73,12 +75,14 @@ func Workloads() []Workload {
 
 // Options say how long and how closely to look.
 type Options struct {
-	Targets  []graphgen.Target
-	Replicas int // parts of the batch that run at once, each on its share of the threads; 0: as training does
-	Warmup   int // steps before the clock starts
-	Steps    int // timed steps
-	Rounds   int // how often each target is measured, in turn, so that a drifting machine hits all alike
-	Ops      bool
+	Targets []graphgen.Target
+	// Precision is one of sweep.Precisions; "": fp32. The runtime must be opened for it.
+	Precision string
+	Replicas  int // parts of the batch that run at once, each on its share of the threads; 0: as training does
+	Warmup    int // steps before the clock starts
+	Steps     int // timed steps
+	Rounds    int // how often each target is measured, in turn, so that a drifting machine hits all alike
+	Ops       bool
 }
 
 // Result is one measurement of one workload and target.
@@ -178,7 +182,7 @@ func start(rt *runtime.Runtime, dir string, w Workload, t graphgen.Target, o Opt
 	if w.Batch%replicas != 0 {
 		return nil, fmt.Errorf("a batch of %d sequences does not divide into %d replicas", w.Batch, replicas)
 	}
-	m, err := program.Write(dir, w.Variant, program.Options{Target: t, Batch: w.Batch / replicas, Length: w.Length, DecoderLength: w.Decoder, Graphs: []string{"grad"}})
+	m, err := program.Write(dir, w.Variant, program.Options{Target: t, Precision: sweep.GraphPrecision(o.Precision), Batch: w.Batch / replicas, Length: w.Length, DecoderLength: w.Decoder, Graphs: []string{"grad"}})
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +214,7 @@ func start(rt *runtime.Runtime, dir string, w Workload, t graphgen.Target, o Opt
 		return nil, err
 	}
 	r.result = Result{
-		Workload: w.Name, Target: string(t), Precision: m.Precision, Device: rt.Device().String(), Threads: rt.Threads(), Replicas: replicas, Runtime: rt.Version(),
+		Workload: w.Name, Target: string(t), Precision: cmp.Or(o.Precision, m.Precision), Device: rt.Device().String(), Threads: rt.Threads(), Replicas: replicas, Runtime: rt.Version(),
 		Parameters: b.Total, Nodes: m.Graphs["grad"].Nodes, LoadS: time.Since(began).Seconds(),
 		GFLOPS: float64(b.TrainingFLOPs) * float64(w.Batch*w.Length) / 1e9,
 	}
