@@ -105,7 +105,7 @@ func (d CUDADiagnosis) Export() string {
 func (d CUDADiagnosis) noGPU(device Device) error {
 	switch {
 	case d.None != "":
-		return fmt.Errorf("device %s: no GPU: %s", device, d.None)
+		return fmt.Errorf("device %s: %s", device, d.None)
 	case device.Index >= len(d.GPUs):
 		return fmt.Errorf("device %s: GPUs are counted from 0, and there are %d", device, len(d.GPUs))
 	}
