@@ -29,13 +29,17 @@ type Library struct {
 // those that it and march load by themselves when they need them. Libraries of
 // the C language and the like are listed only where they are not found.
 func Look(provider string) ([]Library, error) {
-	needed, err := Needed(provider)
+	needed, own, err := read(provider)
 	if err != nil {
 		return nil, err
 	}
 	var list []Library
 	for _, l := range expected(needed) {
-		l.Path, l.Error = find(l.Name)
+		if path := elsewhere(l.Name, own); path != "" && l.Needed {
+			l.Path, l.Error = find(path)
+		} else {
+			l.Path, l.Error = find(l.Name)
+		}
 		if l.Error != "" {
 			l.Elsewhere = elsewhere(l.Name, folders())
 		} else if !nvidias(l.Name) {
@@ -46,18 +50,28 @@ func Look(provider string) ([]Library, error) {
 	return list, nil
 }
 
-// Needed are the libraries that the loader must find for a provider's sake.
-func Needed(provider string) ([]string, error) {
+// read returns the libraries that the loader must find for a provider's sake,
+// and the folders where it looks for this provider alone.
+func read(provider string) (needed, own []string, err error) {
 	f, err := elf.Open(provider)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer f.Close()
-	needed, err := f.ImportedLibraries()
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", provider, err)
+	if needed, err = f.ImportedLibraries(); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", provider, err)
 	}
-	return needed, nil
+	paths, err := f.DynString(elf.DT_RUNPATH)
+	if err != nil || len(paths) == 0 {
+		paths, _ = f.DynString(elf.DT_RPATH)
+	}
+	origin := strings.NewReplacer("$ORIGIN", filepath.Dir(provider), "${ORIGIN}", filepath.Dir(provider))
+	for _, path := range paths {
+		for _, dir := range filepath.SplitList(path) {
+			own = append(own, origin.Replace(dir))
+		}
+	}
+	return needed, own, nil
 }
 
 func nvidias(name string) bool {

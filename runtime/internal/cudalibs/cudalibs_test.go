@@ -125,6 +125,21 @@ func TestFound(t *testing.T) {
 	}
 }
 
+// A provider may bring folders of its own.
+func TestOwnFolders(t *testing.T) {
+	linuxOnly(t)
+	dir := t.TempDir()
+	lib := compile(t, filepath.Join(dir, "nvidia"), "libcudart.so.97", "int unused;")
+	p := compile(t, dir, ortlib.CUDAProvider, "int x;", "-Wl,--no-as-needed", lib, "-Wl,-rpath,/nowhere:$ORIGIN/nvidia")
+	list, err := Look(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l := named(t, list, "libcudart.so.97"); l.Path != lib || l.Error != "" {
+		t.Errorf("%+v", l)
+	}
+}
+
 func TestExpected(t *testing.T) {
 	names := func(needed ...string) (list []string) {
 		for _, l := range expected(needed) {
