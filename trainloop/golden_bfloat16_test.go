@@ -21,9 +21,13 @@ import (
 // gradients, such as the keys' bias's, are zero by mathematics.
 //
 // Both sides start from the model's own start values, rounded to bfloat16: what rounding
-// parameters does is no error of the arithmetic, and it is larger than all of it on models this small. Matrices are
-// halved: at 16 dimensions the unscaled attention of study heads is so steep that PyTorch's
-// autocast is 4 % off as well.
+// parameters does is no error of the arithmetic, and it is larger than all of it on models this small.
+// Two things make such models differ by more in bfloat16, in PyTorch's autocast (4 % on
+// study heads' baseline) as here: unscaled attention at 16 dimensions is very steep, so matrices are
+// halved; and ReLU's derivative jumps at zero, where rounding takes values across (√0.4 % of
+// the norm), so models with ReLU get GELU here, whose gradient is as smooth as the others'. Where
+// ReLU cannot be exchanged (mix), or a database of unit variance is attended to, the bounds are
+// wider.
 func TestBFloat16(t *testing.T) {
 	gpu := openRuntime(t)
 	if gpu.GPU() == "" {
@@ -56,9 +60,12 @@ func TestBFloat16(t *testing.T) {
 // bfloat16Engine is an engine with the case's model and rounded start values.
 func bfloat16Engine(t *testing.T, rt *runtime.Runtime, g golden, precision string) *Engine {
 	t.Helper()
-	folder := t.TempDir()
+	folder, c := t.TempDir(), g.config(t)
+	if c.Act == "relu" || c.Act == "squared_relu" {
+		c.Act = "gelu_tanh"
+	}
 	o := program.Options{Target: graphgen.ORT, Precision: precision, Batch: g.Batch, Length: g.Seq, DecoderLength: g.DecoderSeq, Graphs: []string{"grad", "update"}}
-	if _, err := program.Write(folder, variants.Variant{Study: "goldens", Base: g.Case, Config: g.config(t)}, o); err != nil {
+	if _, err := program.Write(folder, variants.Variant{Study: "goldens", Base: g.Case, Config: c}, o); err != nil {
 		t.Fatal(err)
 	}
 	e, err := NewEngine(rt, folder, EngineOptions{})
@@ -143,13 +150,17 @@ func checkBFloat16(t *testing.T, cpu, gpu *runtime.Runtime, g golden) (whole, te
 		all.difference += n.difference
 		all.reference += n.reference
 	}
+	boundWhole, boundTensor := 2e-2, 5e-2
+	if c := g.config(t); c.Mix != "none" || c.Database.Rows > 0 {
+		boundWhole, boundTensor = 6e-2, 0.2
+	}
 	whole = math.Sqrt(all.difference / all.reference)
-	if !(whole <= 2e-2) {
+	if !(whole <= boundWhole) {
 		t.Errorf("the gradient is off by %.2g of its norm", whole)
 	}
 	for name, n := range each {
 		d := math.Sqrt(n.difference / max(n.reference, 1e-4*all.reference))
-		if tensor = max(tensor, d); !(d <= 5e-2) {
+		if tensor = max(tensor, d); !(d <= boundTensor) {
 			t.Errorf("the gradient of %s is off by %.2g of its norm", name, d)
 		}
 	}

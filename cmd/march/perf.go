@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -19,7 +20,7 @@ var perfCommand = command{
 	name: "perf", group: groupMachine,
 	short: "measure training steps",
 	long: "Times forward pass, backward pass and gradient accumulation of a micro-batch, without data loading and optimizer: the median of the timed steps. Workloads P1, P2 and tiny are the reference workloads that other frameworks are measured on too; --variant measures any model at its own size.\n\n" +
-		"With several targets the rounds alternate between them, so that a machine that gets slower slows all of them. --ops shows where the time goes; it runs ONNX Runtime's profiler, which costs time itself.",
+		"With several targets the rounds alternate between them, so that a machine that gets slower slows all of them. --ops shows where the time goes; it runs ONNX Runtime's profiler, which costs time itself. On a GPU it sees when kernels are queued, not how long they run; with CUDA_LAUNCH_BLOCKING=1 in the environment each is waited for.",
 	examples: []example{
 		{"march perf --workload P2", "the CPU reference workload"},
 		{"march perf --workload P2 --ops", "operator by operator"},
@@ -37,6 +38,7 @@ var perfCommand = command{
 		steps := f.Int("steps", 30, "timed `STEPS`, over all rounds")
 		warmup := f.Int("warmup", 5, "`STEPS` before the clock starts")
 		ops := f.Bool("ops", false, "show the operators' shares")
+		nodes := f.Int("nodes", 0, "show the `NUMBER` of dearest nodes, too")
 		save := f.String("save", "", "keep the figures in a JSON `FILE`")
 		against := f.String("against", "", "show ratios to the figures in a `FILE` of --save")
 		asJSON := jsonFlag(f)
@@ -44,10 +46,10 @@ var perfCommand = command{
 		deterministic := f.Bool("deterministic", false, "the GPU's reproducible kernels, where there are others")
 		device := addDeviceFlags(f)
 		return func(_ context.Context, e *env, _ []string) error {
-			if *steps < 1 || *warmup < 0 || *replicas < 0 {
+			if *steps < 1 || *warmup < 0 || *replicas < 0 || *nodes < 0 {
 				return usagef("--steps %d, --warmup %d, --replicas %d: wanted at least one step, and nothing negative", *steps, *warmup, *replicas)
 			}
-			o := perf.Options{Replicas: *replicas, Warmup: *warmup, Ops: *ops, Rounds: min(5, *steps)}
+			o := perf.Options{Replicas: *replicas, Warmup: *warmup, Ops: *ops || *nodes > 0, Nodes: *nodes, Rounds: min(5, *steps)}
 			o.Steps = (*steps + o.Rounds - 1) / o.Rounds
 			for _, t := range strings.Split(*targets, ",") {
 				target, err := graphgen.ParseTarget(t)
@@ -166,8 +168,8 @@ func printFigures(e *env, r perf.Result, old map[string]perf.Result) {
 		fmt.Fprintf(e.stdout, "  %.2f × the time before", r.MS/o.MS)
 	}
 	fmt.Fprintln(e.stdout)
-	for _, op := range r.Ops {
-		fmt.Fprintf(e.stdout, "    %-30s %5d calls %9.3f ms %6.1f %%\n", op.Op, op.Calls, op.MS, 100*op.Share)
+	for _, op := range slices.Concat(r.Ops, r.Dearest) {
+		fmt.Fprintf(e.stdout, "    %-40s %5d calls %9.3f ms %6.1f %%\n", op.Op, op.Calls, op.MS, 100*op.Share)
 	}
 }
 

@@ -121,7 +121,7 @@ func (c gradCase) check(t *testing.T, target graphgen.Target, dtype graphgen.DTy
 	x := c.inputs(dtype)
 	g, weights := c.graph(t, dtype)
 	if dtype == graphgen.Float64 && rt.GPU() != "" && lowersTo(t, g, target, "Softmax") {
-		tolerance, values = 1e-4, 1e-7 // CUDA's Softmax of float64 takes its exponentials in float32
+		tolerance, values = 3e-4, 1e-7 // CUDA's Softmax of float64 takes its exponentials in float32
 	}
 	l := load(t, g, target, loadOptions{})
 	// f gives the values and the weighted sum of them.

@@ -104,6 +104,7 @@ type Result struct {
 	PeakMB     float64 `json:"process_peak_mb,omitempty"`
 	DeviceGB   float64 `json:"device_gb,omitempty"` // of the GPU's memory, beyond what was taken before
 	Ops        []OpRow `json:"ops,omitempty"`
+	Dearest    []OpRow `json:"dearest,omitempty"` // single nodes
 }
 
 // OpRow is the time that one kind of operator takes in a step.
@@ -299,6 +300,9 @@ func (r *running) finish(o Options) (Result, error) {
 	runs := float64(p.Runs)
 	for _, op := range p.Ops {
 		x.Ops = append(x.Ops, OpRow{op.Name, int(float64(op.Count)/runs + 0.5), 1e3 * op.Time.Seconds() / runs, op.Share})
+	}
+	for _, n := range p.Nodes[:min(o.Nodes, len(p.Nodes))] {
+		x.Dearest = append(x.Dearest, OpRow{n.Name, int(float64(n.Count)/runs + 0.5), 1e3 * n.Time.Seconds() / runs, n.Share})
 	}
 	return x, nil
 }
