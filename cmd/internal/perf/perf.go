@@ -78,11 +78,12 @@ type Options struct {
 	Targets []graphgen.Target
 	// Precision is one of sweep.Precisions; "": fp32. The runtime must be opened for it.
 	Precision string
-	Replicas  int // parts of the batch that run at once, each on its share of the threads; 0: as training does
-	Warmup    int // steps before the clock starts
-	Steps     int // timed steps
-	Rounds    int // how often each target is measured, in turn, so that a drifting machine hits all alike
-	Ops       bool
+	Replicas  int  // parts of the batch that run at once, each on its share of the threads; 0: as training does
+	Warmup    int  // steps before the clock starts
+	Steps     int  // timed steps
+	Rounds    int  // how often each target is measured, in turn, so that a drifting machine hits all alike
+	Ops       bool // time operators, too
+	Nodes     int  // how many of the dearest nodes to name then
 }
 
 // Result is one measurement of one workload and target.
