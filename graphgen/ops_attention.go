@@ -237,7 +237,13 @@ func (a Attention) probabilities(g *Graph, q, k *Tensor, in []*Tensor, t Target)
 		} else { // the queries' own keys stand first
 			seen = Less(Sub(g.Iota(a.Keys), g.dimensionScalar(a.Queries)), Unsqueeze(lengths, 1))
 		}
-		s = Add(s, Reshape(penalty(seen, s.DType()), shape...))
+		if s.DType() == BFloat16 {
+			// ONNX Runtime may make one operator of this addition and the softmax (BiasSoftmax),
+			// which has no kernel in bfloat16.
+			s = Where(Reshape(seen, shape...), s, s.like(hidden))
+		} else {
+			s = Add(s, Reshape(penalty(seen, s.DType()), shape...))
+		}
 	}
 	return Softmax(s)
 }
