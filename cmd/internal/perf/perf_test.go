@@ -1,9 +1,11 @@
 package perf
 
 import (
+	"slices"
 	"testing"
 
 	"march/graphgen"
+	"march/variants"
 )
 
 // TestWorkloads have as many parameters as the peers' models, and graphs.
@@ -43,5 +45,36 @@ func TestWorkloads(t *testing.T) {
 	}
 	for name := range want {
 		t.Errorf("workload %s is missing", name)
+	}
+}
+
+// TestTraffic holds what a step of a workload reads and writes on its way through the graph,
+// in GB (docs/performance.md): a pass too many over a large array shows here.
+func TestTraffic(t *testing.T) {
+	for name, byType := range map[string]map[graphgen.DType]float64{
+		"P1":      {graphgen.Float32: 117, graphgen.BFloat16: 50.1},
+		"P1-long": {graphgen.Float32: 170, graphgen.BFloat16: 76.5},
+		"heads":   {graphgen.Float32: 169, graphgen.BFloat16: 82.5},
+		"P2":      {graphgen.Float32: 0.85},
+	} {
+		for compute, most := range byType {
+			i := slices.IndexFunc(Workloads(), func(w Workload) bool { return w.Name == name })
+			w := Workloads()[i]
+			p, err := w.Variant.Config.Train(variants.Dims{Batch: w.Batch, Length: w.Length, Decoder: w.Decoder, Compute: compute})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := p.Compile(graphgen.ORT)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var sum int64
+			for _, bytes := range c.Graph.Traffic() {
+				sum += bytes
+			}
+			if gb := float64(sum) / 1e9; gb > most || gb < 0.95*most {
+				t.Errorf("%s in %s: %.2f GB, wanted just below %v", name, compute, gb, most)
+			}
+		}
 	}
 }
