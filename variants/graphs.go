@@ -60,6 +60,9 @@ type Dims struct {
 	// (so is Invalid, the zero value) or BFloat16. Parameters, gradients, loss and optimizer
 	// are float32 in any case.
 	Compute graphgen.DType
+	// Recompute has the gradients of attentions compute the probabilities anew: less memory
+	// for more time.
+	Recompute bool
 }
 
 // Dims are those of a training batch with rows of a length, as the objective cuts them.
@@ -182,6 +185,7 @@ func (c Config) training(d Dims) (*model, error) {
 		return nil, err
 	}
 	m := newModel(c)
+	m.recompute = d.Recompute
 	if d.Compute != graphgen.Invalid {
 		m.compute = d.Compute
 	}

@@ -3,6 +3,7 @@ package conformance
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	g "march/graphgen"
 )
@@ -84,6 +85,7 @@ func attentionCases() (list []gradCase) {
 	}{
 		{"one head", attentionShape{1, 3, 3, 1, 1, 4, 4, 1, false, 0, 0}, 0, nil, false},
 		{"causal", attentionShape{2, 5, 5, 3, 3, 4, 4, 0.5, true, 0, 0}, 0, nil, false},
+		{"causal, computed anew", attentionShape{2, 5, 5, 4, 2, 4, 4, 0.5, true, 0, 0}, 4, []int64{5, 3}, false},
 		{"window", attentionShape{2, 7, 7, 2, 2, 3, 3, 1, true, 3, 0}, 0, nil, false},
 		{"window of one", attentionShape{1, 5, 5, 2, 2, 3, 3, 1, true, 1, 0}, 0, nil, false},
 		{"window without causal", attentionShape{2, 5, 5, 2, 2, 3, 3, 1, false, 2, 0}, 0, nil, false},
@@ -135,7 +137,7 @@ func attentionCases() (list []gradCase) {
 					dropout = in[0].Graph().Floats(in[0].DType(), mask, a.batch, a.heads, a.queries, a.keys)
 				}
 				return g.Attention{Batch: a.batch, Queries: a.queries, Keys: a.keys, Heads: a.heads, KVHeads: a.kvHeads,
-					Scale: a.scale, Causal: a.causal, Window: a.window, Memory: a.memory}.
+					Scale: a.scale, Causal: a.causal, Window: a.window, Memory: a.memory, Recompute: strings.HasSuffix(c.name, "anew")}.
 					Apply(in[0], in[1], in[2], g.AttentionInputs{Bias: at(in, bias), Lengths: at(in, lengths), Dropout: dropout})
 			},
 			reference: func(in []any) []float64 {
