@@ -41,6 +41,7 @@ type model struct {
 	inputs    map[string]*graphgen.Tensor // the batch, which a teacher reads too
 	dropout   *dropout                    // nil where nothing is dropped: graphs that do not train
 	recompute bool                        // Dims.Recompute
+	chunks    int                         // Dims.LossChunks
 	pruned    bool                        // matrices are masked: graphs that train
 	params    []Parameter
 	tensor    map[string]*graphgen.Tensor // each parameter's graph input

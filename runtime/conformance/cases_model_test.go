@@ -163,6 +163,8 @@ func lossCases() (list []gradCase) {
 		{"some ignored", 7, 4, []int64{-100, 6, -100, 0, -1}, 1},
 		{"all ignored", 5, 3, []int64{-100, -100}, 1},
 		{"one position", 3, 1, []int64{2}, 1},
+		{"three chunks", 7, 4, []int64{0, -100, 3, 3, 1, 6}, 1},
+		{"three chunks of one", 7, 4, []int64{5, 0, -100}, 1},
 		{"logits of 200", 9, 5, []int64{8, 0, -100, 4, 2, 2}, 80},
 	} {
 		for _, withBias := range []bool{false, true} {
@@ -178,10 +180,14 @@ func lossCases() (list []gradCase) {
 			list = append(list, gradCase{
 				op: "LossHead", name: name, in: x,
 				build: func(in []*g.Tensor) *g.Tensor {
+					var bias *g.Tensor
 					if withBias {
-						return g.LossHead(in[0], in[1], in[3], in[2])
+						bias = in[3]
 					}
-					return g.LossHead(in[0], in[1], nil, in[2])
+					if strings.HasPrefix(c.name, "three chunks") {
+						return g.LossHeadInChunks(in[0], in[1], bias, in[2], 3)
+					}
+					return g.LossHead(in[0], in[1], bias, in[2])
 				},
 				reference: func(in []any) []float64 {
 					var bias []float64

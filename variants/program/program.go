@@ -32,6 +32,8 @@ type Options struct {
 	// Recompute is what gradients compute anew instead of keeping it: none or attention
 	// ([Recomputes]); "": none.
 	Recompute string
+	// LossChunks is the number of parts in which the loss head goes over the rows; 0: 1.
+	LossChunks int
 	// DecoderLength is that of decoder_tokens and labels of an encoder-decoder; 0: as the
 	// objective has it for sequences of Length.
 	DecoderLength int
@@ -239,6 +241,7 @@ func (w *writer) graph(name string) error {
 		return err
 	}
 	d.Compute, d.Recompute = precisions[o.Precision], o.Recompute == "attention"
+	d.LossChunks = o.LossChunks
 	if d.Decoder != 0 && o.DecoderLength != 0 {
 		d.Decoder = o.DecoderLength
 	}
