@@ -21,6 +21,7 @@ const (
 	perplexity      // 8.13, 38.1, 1,374
 	seconds         // 3.4, 35.5, 926
 	rate            // 13.0k
+	printed         // a figure whose cell brings its own text
 )
 
 // absent stands for what was not run or is not known.

@@ -50,6 +50,13 @@ func TestGolden(t *testing.T) {
 		}
 		return table
 	}
+	judged := func(runs []record.Run, o VerdictOptions) *Table {
+		v, err := Judge(runs, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v.Table()
+	}
 	cases := []struct {
 		name    string
 		table   *Table
@@ -65,8 +72,14 @@ func TestGolden(t *testing.T) {
 		{"failed", New([]record.Run{failed("baseline", 1, record.Failed, "no space left on device")}), 100, []Format{Text, CSV}},
 		{"empty", New(nil), 100, Formats},
 		{"phenomena", breakdown(mixed()[3:8], record.PhenomenonLevel), 120, Formats},
+		{"trials", New(trials(mixed())), 120, Formats},
+		{"phenomena_trials", breakdown(trials(bench()), record.PhenomenonLevel), 120, []Format{Text}},
 		{"paradigms_seeds", breakdown(seeds(), record.ParadigmLevel), 120, []Format{Text}},
 		{"phenomena_budgets", breakdown(budgets(), record.PhenomenonLevel), 120, []Format{Text}},
+		{"verdicts", judged(trials(mixed()), VerdictOptions{Measures: []string{"valid_loss", "blimp_accuracy", "seconds"}}), 120, Formats},
+		{"verdicts_narrow", judged(trials(mixed()), VerdictOptions{}), 80, []Format{Text}},
+		{"verdicts_seeds", judged(seeds(), VerdictOptions{}), 100, []Format{Text}},
+		{"verdicts_budgets", judged(trials(budgets()), VerdictOptions{Measures: []string{"valid_loss"}}), 100, []Format{Text}},
 		{"fields_missing", breakdown(mixed(), record.FieldLevel), 100, []Format{Text}},
 	}
 	for _, c := range cases {

@@ -110,7 +110,7 @@ func TestBreakdown(t *testing.T) {
 			g[i].Items, g[i].Ties, g[i].Correct, g[i].Accuracy = 500, 0, 500, 1
 		}
 	}
-	if table, err = Breakdown(runs, "grammar", record.PhenomenonLevel); err != nil {
+	if table, err = Breakdown(trials(runs), "grammar", record.PhenomenonLevel); err != nil {
 		t.Fatal(err)
 	}
 	row := func(name string) Row {

@@ -168,6 +168,8 @@ func TestWrongUse(t *testing.T) {
 		{"table folder --format csv --json", 2, "--json and --format csv exclude each other"},
 		{"table folder --by phenomenom", 2, `--by "phenomenom" is not one of field, phenomenon, paradigm; did you mean phenomenon?`},
 		{"table folder --suite grammar", 2, "--suite grammar goes with --by LEVEL"},
+		{"table folder --by field --verdicts", 2, "--by field and verdicts exclude each other"},
+		{"table folder --metric valid_los", 2, `--metric "valid_los" is not one of seconds,`},
 
 		{"doctor --device gpu", 2, `device "gpu"`},
 		{"doctor --threads -1", 2, "--threads -1: wanted 1 or more"},

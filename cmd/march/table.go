@@ -18,16 +18,23 @@ var tableCommand = command{
 	name: "table", operands: "RUN…", group: groupResults,
 	short: "compare saved runs in a table",
 	long: "Prints the comparison of saved runs: a row for each variant, its seeds averaged, its costs beside its scores. RUN is a folder " +
-		"with run.json files at any depth, one such file, or a glob of either. --by breaks one suite's accuracy down in place of that.",
+		"with run.json files at any depth, one such file, or a glob of either. --by breaks one suite's accuracy down in place of that.\n\n" +
+		"--verdicts says of each variant whether it is better or worse than the baseline or no difference is shown: tests paired by seed, with a variance pooled over all variants, over the suites' items too, corrected for being many. " +
+		"Nothing is marked as best, and nothing has a verdict, without several seeds (march bench --seeds).",
 	examples: []example{
 		{"march table runs", "everything below runs"},
 		{"march table 'runs/sharing/*' --format markdown > table.md", "for a page"},
 		{"march table runs --by phenomenon --suite grammar", "where a suite's accuracy comes from"},
+		{"march table runs --verdicts", "which differences from the baseline are more than noise"},
+		{"march table runs --against deep_cycle_rev --metric valid_loss,seconds", "the same against another variant, by other measures"},
 	},
 	setup: func(f *pflag.FlagSet) action {
 		formatName := f.String("format", "text", "`FORMAT`: "+joined(results.Formats))
 		by := f.String("by", "", "break a suite's accuracy down to `LEVEL`: "+joined(results.Levels))
 		suite := f.String("suite", "", "the `SUITE` to break down (default: the only one with such parts)")
+		verdicts := f.Bool("verdicts", false, "judge each variant against the baseline")
+		against := f.String("against", "", "judge against `VARIANT`, as the table names it (default: baseline)")
+		metrics := f.StringSlice("metric", nil, "judge by `MEASURES`, joined by commas (default: "+strings.Join(results.DefaultVerdicts, ", ")+")")
 		asJSON := jsonFlag(f)
 		return func(_ context.Context, e *env, paths []string) error {
 			format, err := results.ParseFormat(*formatName)
@@ -40,8 +47,15 @@ var tableCommand = command{
 				format = results.JSON
 			case *by != "" && !slices.Contains(results.Levels, *by):
 				return usagef("--by %q is not one of %s%s", *by, joined(results.Levels), didYouMean(*by, results.Levels, ""))
+			case *by != "" && (*verdicts || *against != "" || *metrics != nil):
+				return usagef("--by %s and verdicts exclude each other", *by)
 			case *by == "" && *suite != "":
 				return usagef("--suite %s goes with --by LEVEL: %s", *suite, joined(results.Levels))
+			}
+			for _, m := range *metrics {
+				if known := results.VerdictMeasures(); !slices.Contains(known, m) {
+					return usagef("--metric %q is not one of %s%s", m, joined(known), didYouMean(m, known, ""))
+				}
 			}
 			runs, err := results.Load(paths...)
 			if err != nil {
@@ -49,6 +63,13 @@ var tableCommand = command{
 			}
 			if len(runs) == 0 {
 				return fmt.Errorf("no run found in %s: wanted folders with files %s, as march train and march bench leave them", strings.Join(paths, ", "), record.FileName)
+			}
+			if *verdicts || *against != "" || *metrics != nil {
+				v, err := results.Judge(runs, results.VerdictOptions{Against: *against, Measures: *metrics})
+				if err != nil {
+					return err
+				}
+				return v.Table().Write(e.stdout, format, e.width())
 			}
 			table := results.New(runs)
 			if *by != "" {

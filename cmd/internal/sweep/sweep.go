@@ -219,7 +219,8 @@ func (l *Lab) Run(ctx context.Context, c Cell) (*record.Run, error) {
 		}
 	}
 	r.Finished = time.Now().UTC().Round(time.Millisecond)
-	return r, record.WriteFile(filepath.Join(c.Dir, record.FileName), r)
+	r.Path = filepath.Join(c.Dir, record.FileName)
+	return r, record.WriteFile(r.Path, r)
 }
 
 // TrainAndRecord is Run for a cell by itself: without resume the folder must hold no run,
