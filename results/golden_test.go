@@ -40,7 +40,7 @@ func write(t *testing.T, table *Table, f Format, width int) []byte {
 	return b.Bytes()
 }
 
-var extension = map[Format]string{Text: "txt", Markdown: "md", CSV: "csv", JSON: "json"}
+var extension = map[Format]string{Text: "txt", Markdown: "md", CSV: "csv", JSON: "json", LaTeX: "tex"}
 
 func TestGolden(t *testing.T) {
 	breakdown := func(runs []record.Run, level string) *Table {
@@ -80,6 +80,13 @@ func TestGolden(t *testing.T) {
 		{"verdicts_narrow", judged(trials(mixed()), VerdictOptions{}), 80, []Format{Text}},
 		{"verdicts_seeds", judged(seeds(), VerdictOptions{}), 100, []Format{Text}},
 		{"verdicts_budgets", judged(trials(budgets()), VerdictOptions{Measures: []string{"valid_loss"}}), 100, []Format{Text}},
+		{"like_sharing", LikeSharing(likeSharingRuns(), false)[1], 100, Formats},
+		{"like_sharing_beside", LikeSharing(likeSharingRuns(), true)[0], 120, []Format{Text, LaTeX}},
+		{"like_sharing_agreement", LikeSharing(likeSharingRuns(), true)[2], 100, []Format{Text, CSV}},
+		{"like_sharing_own", LikeSharing(trials(bench()), false)[0], 100, []Format{Text}},
+		{"like_heads", likeHeadsTables(t)[0], 140, Formats},
+		{"like_heads_study", likeHeadsTables(t)[1], 140, []Format{Text, CSV}},
+		{"like_heads_agreement", likeHeadsTables(t)[2], 100, []Format{Text}},
 		{"fields_missing", breakdown(mixed(), record.FieldLevel), 100, []Format{Text}},
 	}
 	for _, c := range cases {

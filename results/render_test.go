@@ -161,7 +161,7 @@ func TestWriteFormat(t *testing.T) {
 			t.Errorf("%s: %v %v", f, got, err)
 		}
 	}
-	if _, err := ParseFormat("html"); err == nil || err.Error() != `unknown format "html", want one of text, markdown, csv, json` {
+	if _, err := ParseFormat("html"); err == nil || err.Error() != `unknown format "html", want one of text, markdown, csv, json, latex` {
 		t.Errorf("error %v", err)
 	}
 	var b bytes.Buffer

@@ -7,9 +7,10 @@ import (
 	"march/results/stats"
 )
 
-// Table is a comparison, ready to be printed. New and Breakdown build it; every format prints the
+// Table is a comparison, ready to be printed. New, Breakdown, Verdicts.Table and the Like functions build it; every format prints the
 // same one.
 type Table struct {
+	Title    string // above it, where there are several
 	Columns  []Column
 	Rows     []Row
 	Failures []string // "[1] …": the reasons of the rows with that footnote

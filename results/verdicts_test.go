@@ -6,9 +6,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
+	"march/evalsuite"
 	"march/results/record"
 )
 
@@ -147,7 +149,10 @@ func onDisk(t *testing.T, runs []record.Run, bias map[string]float64) {
 				if right {
 					correct++
 				}
-				line, _ := json.Marshal(map[string]any{"suite": "blimp", "paradigm": string(rune('a' + p)), "id": string(rune('0' + n)), "correct": right})
+				line, err := json.Marshal(evalsuite.Prediction{Suite: "blimp", Paradigm: string(rune('a' + p)), ID: strconv.Itoa(n), Correct: right})
+				if err != nil {
+					t.Fatal(err)
+				}
 				lines.Write(append(line, '\n'))
 			}
 		}

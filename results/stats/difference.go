@@ -3,8 +3,10 @@ package stats
 import (
 	"cmp"
 	"math"
+	"math/rand/v2"
 	"slices"
 
+	"gonum.org/v1/gonum/stat"
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
@@ -176,6 +178,43 @@ func LargestVariance(values [][]float64) (variant int, p float64) {
 	share := largest / sum
 	f := distuv.F{D1: n - 1, D2: (k - 1) * (n - 1)}
 	return variant, min(1, k*f.Survival((k-1)*share/(1-share)))
+}
+
+// Spearman is the rank correlation of two lists, ties at their mean rank, and the probability of one as
+// far from 0 by chance, from 10,000 permutations (the same ones each time). Both are NaN for fewer than
+// three pairs, or where a list is constant.
+func Spearman(x, y []float64) (rho, p float64) {
+	a, b := ranks(x), ranks(y)
+	if rho = stat.Correlation(a, b, nil); len(x) < 3 || math.IsNaN(rho) {
+		return math.NaN(), math.NaN()
+	}
+	const permutations = 10_000
+	random := rand.New(rand.NewPCG(1, 0x72616e6b))
+	as := 1 // the one that was found
+	for range permutations {
+		random.Shuffle(len(b), func(i, j int) { b[i], b[j] = b[j], b[i] })
+		if math.Abs(stat.Correlation(a, b, nil)) >= math.Abs(rho)-1e-12 {
+			as++
+		}
+	}
+	return rho, float64(as) / (permutations + 1)
+}
+
+// ranks are the places of figures in their order, from 1 on; equal ones share theirs.
+func ranks(x []float64) []float64 {
+	r := make([]float64, len(x))
+	for i := range x {
+		for j := range x {
+			switch {
+			case x[j] < x[i]:
+				r[i]++
+			case x[j] == x[i]:
+				r[i] += 0.5
+			}
+		}
+		r[i] += 0.5
+	}
+	return r
 }
 
 // MeanSD returns the mean and the sample standard deviation (divisor n − 1), which is NaN for one

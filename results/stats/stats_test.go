@@ -209,3 +209,18 @@ func TestBootstrap(t *testing.T) {
 		t.Errorf("%v to %v: want each stratum drawn by itself", low, high)
 	}
 }
+
+func TestSpearman(t *testing.T) {
+	// Ranks 1 2 3 4 5 against 2 1 4 3 5: 1 − 6·4/(5·24) = 0.8; of the 120 orders 16 are as far from 0.
+	rho, p := Spearman([]float64{10, 20, 30, 40, 50}, []float64{2, 1, 40, 30, 500})
+	near(t, "rank correlation", rho, 0.8, 1e-12)
+	near(t, "p", p, 16.0/120, 0.012)
+	// With ties, as R's cor(c(1, 2, 2, 3), c(1, 3, 2, 4), method = "spearman").
+	rho, _ = Spearman([]float64{1, 2, 2, 3}, []float64{1, 3, 2, 4})
+	near(t, "with ties", rho, 0.9486833, 1e-7)
+	for _, y := range [][]float64{{1, 1, 1}, {1, 2}} {
+		if rho, p := Spearman([]float64{1, 2, 3}[:len(y)], y); !math.IsNaN(rho) || !math.IsNaN(p) {
+			t.Errorf("%v of %v", rho, y)
+		}
+	}
+}
