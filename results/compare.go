@@ -142,10 +142,18 @@ func (c *comparison) measure(m measure) {
 	if len(values) == 0 {
 		return
 	}
+	if m.tokenizers && !c.severalTokenizers() {
+		c.Columns[column].detail = true
+	}
 	if m.constant && len(values) == 1 {
 		c.Columns[column].detail = true // the budget's note says it
 	}
 	c.Columns[column].On = c.on(m)
+}
+
+// severalTokenizers reports whether rows were trained with different ones.
+func (c *comparison) severalTokenizers() bool {
+	return slices.ContainsFunc(c.budgets, func(b budget) bool { return b.tokenSHA256 != c.budgets[0].tokenSHA256 })
 }
 
 // average takes the mean over an entry's seeds. Seeds measured on something else than the first, or

@@ -264,3 +264,17 @@ func TestTwoStudies(t *testing.T) {
 		t.Errorf("rows %v", got)
 	}
 }
+
+func TestTokenizers(t *testing.T) {
+	runs := bench()[:2]
+	for i := range runs {
+		runs[i].Suites["ppl"] = record.Suite{Items: 10, Scores: []record.Score{{Name: "word_perplexity", Value: 27.5, Lower: true}, {Name: "byte_perplexity", Value: 1.913, Lower: true}}}
+	}
+	if text := string(write(t, New(runs), Markdown, 0)); strings.Contains(text, "27.5") {
+		t.Errorf("one tokenizer, and a column that says what the loss says:\n%s", text)
+	}
+	runs[1].Data.TokenizerSHA256 = "another"
+	if text := string(write(t, New(runs), Markdown, 0)); !strings.Contains(text, "27.5") || !strings.Contains(text, "1.913") {
+		t.Errorf("two tokenizers, and nothing that compares:\n%s", text)
+	}
+}

@@ -281,6 +281,13 @@ func (l *Lab) finished(c Cell) *record.Run {
 		if !ok || have.Limit != int64(l.limitOf(want)) {
 			return nil
 		}
+		if ready, ok := want.(ReadySuite); ok {
+			for key, value := range evalsuite.Fixed(ready.Suite, l.Options) {
+				if have.Settings[key] != value {
+					return nil
+				}
+			}
+		}
 	}
 	return r
 }
