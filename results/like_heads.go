@@ -27,21 +27,16 @@ func LikeHeads(runs []record.Run, beside bool, flops func(variant string) int64)
 	var tables []*Table
 	var agree []compared
 	for group := range budgets {
-		h := &likeHeads{verdicts: verdicts, curves: map[*record.Run]*runCurves{}}
-		for _, e := range entries {
-			if e.group != group || e.status != record.Done {
-				continue
-			}
-			if e.cell.Variant == "baseline" && e.cell.Set == "" && h.base == nil {
-				h.base = e
-				h.rows = append([]*entry{e}, h.rows...)
-			} else {
-				h.rows = append(h.rows, e)
-			}
+		rows := doneOf(entries, group)
+		base, err := baselineOf(rows, "")
+		if err != nil {
+			return nil, err
 		}
-		if h.base == nil {
+		if base < 0 {
 			continue
 		}
+		h := &likeHeads{base: rows[base], verdicts: verdicts, curves: map[*record.Run]*runCurves{}}
+		h.rows = append([]*entry{h.base}, slices.Delete(rows, base, base+1)...)
 		t := h.table()
 		if len(budgets) > 1 {
 			t.Title = "Budget " + letter(group)

@@ -1,6 +1,7 @@
 package results
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -46,7 +47,7 @@ type Verdicts struct {
 
 // VerdictOptions say what is compared. The zero value is ready to use.
 type VerdictOptions struct {
-	Against  string   // the row that the others are compared with, by its name; empty: "baseline"
+	Against  string   // the row that the others are compared with, by its name; empty: the study's baseline
 	Measures []string // keys of columns; empty: [DefaultVerdicts], those of them that the runs have
 }
 
@@ -74,10 +75,6 @@ const (
 // correction is over the whole table (package stats has the model). Variants with one seed get their
 // differences and no verdict. It is an error if no budget has the baseline, or a measure is unknown.
 func Judge(runs []record.Run, o VerdictOptions) (*Verdicts, error) {
-	against := o.Against
-	if against == "" {
-		against = "baseline"
-	}
 	keys := o.Measures
 	if len(keys) == 0 {
 		keys = DefaultVerdicts
@@ -92,18 +89,10 @@ func Judge(runs []record.Run, o VerdictOptions) (*Verdicts, error) {
 			return nil, fmt.Errorf("measure %q cannot be tested: want one of %s", key, strings.Join(VerdictMeasures(), ", "))
 		}
 		for group := range budgets {
-			var rows []*entry
-			base := -1
-			for _, e := range entries {
-				if e.group == group && e.status == record.Done {
-					if e.label == against || e.cell.Name() == against || e.cell.Study+"/"+e.cell.Name() == against {
-						if base >= 0 {
-							return nil, fmt.Errorf("more than one row is called %s: %s and %s", against, rows[base].name, e.name)
-						}
-						base = len(rows)
-					}
-					rows = append(rows, e)
-				}
+			rows := doneOf(entries, group)
+			base, err := baselineOf(rows, o.Against)
+			if err != nil {
+				return nil, err
 			}
 			if base >= 0 {
 				with[group] = true
@@ -116,11 +105,11 @@ func Judge(runs []record.Run, o VerdictOptions) (*Verdicts, error) {
 		}
 	}
 	if !slices.Contains(with, true) {
-		return nil, fmt.Errorf("no finished run is called %s, which the others could be compared with", against)
+		return nil, fmt.Errorf("no finished run is called %s, which the others could be compared with", cmp.Or(o.Against, baselineName))
 	}
 	for group, ok := range with {
 		if !ok {
-			v.notes = append(v.notes, fmt.Sprintf("Budget %s has no finished run called %s: nothing is compared.", letter(group), against))
+			v.notes = append(v.notes, fmt.Sprintf("Budget %s has no finished run called %s: nothing is compared.", letter(group), cmp.Or(o.Against, baselineName)))
 		}
 	}
 	v.correct()

@@ -80,6 +80,17 @@ func TestVerdicts(t *testing.T) {
 			t.Errorf("%s against %s", x.Outcome, x.Baseline)
 		}
 	})
+	t.Run("settings given to all", func(t *testing.T) {
+		runs := bench()[:3]
+		for i := range runs {
+			runs[i].Cell.Set = "d=24 heads=3"
+		}
+		runs[1].Cell.Variant, runs[1].Cell.Set = "baseline", "d=24 ffn.glu=silu heads=3"
+		v := judgeOrFail(t, trials(runs), VerdictOptions{Measures: []string{"valid_loss"}})
+		if x := verdictOf(t, v, "valid_loss", "baseline d=24 ffn.glu=silu heads=3"); x.Baseline != "baseline d=24 heads=3" || v.Tests != 2 {
+			t.Errorf("against %s, %d tests", x.Baseline, v.Tests)
+		}
+	})
 	t.Run("budgets", func(t *testing.T) {
 		v := judgeOrFail(t, trials(budgets()), VerdictOptions{Measures: []string{"valid_loss"}})
 		if v.Tests != 2 {

@@ -18,6 +18,7 @@ func commands() []command {
 		evalCommand,
 		benchCommand,
 		tableCommand,
+		reportCommand,
 		doctorCommand,
 		perfCommand,
 		versionCommand,

@@ -161,6 +161,10 @@ func TestWrongUse(t *testing.T) {
 		{"data info folder", 1, "folder holds no prepared data"},
 
 		{"table", 2, "table: RUN is missing"},
+		{"report", 2, "report: RUN is missing"},
+		{"report folder", 2, "wanted --out FILE, --pictures FOLDER, or both"},
+		{"report folder --out x.html", 1, "no run found in folder"},
+		{"report nofolder --out x.html", 1, "nofolder: no such file or folder"},
 		{"table nofolder", 1, "nofolder: no such file or folder"},
 		{"table folder", 1, "no run found in folder: wanted folders with files run.json"},
 		{"table file", 1, "file: not JSON"},
