@@ -19,6 +19,7 @@ func commands() []command {
 		benchCommand,
 		tableCommand,
 		reportCommand,
+		metricsCommand,
 		doctorCommand,
 		perfCommand,
 		versionCommand,

@@ -161,6 +161,11 @@ func TestWrongUse(t *testing.T) {
 		{"data info folder", 1, "folder holds no prepared data"},
 
 		{"table", 2, "table: RUN is missing"},
+		{"metrics", 2, "metrics: RUN is missing"},
+		{"metrics folder", 1, "no run found: wanted folders with files metrics.jsonl"},
+		{"metrics folder --format cvs", 2, `--format "cvs" is not one of csv, jsonl`},
+		{"metrics folder --format jsonl --tensorboard x", 2, "--tensorboard and --format jsonl exclude each other"},
+		{"metrics nofolder", 1, "nofolder: no such file or directory"},
 		{"report", 2, "report: RUN is missing"},
 		{"report folder", 2, "wanted --out FILE, --pictures FOLDER, or both"},
 		{"report folder --out x.html", 1, "no run found in folder"},
