@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -64,6 +65,9 @@ func curves(r *record.Run) (valid, train curve, err error) {
 	}
 	path := filepath.Join(filepath.Dir(r.Path), MetricsFile)
 	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, fmt.Errorf("no file %s beside the record", MetricsFile) // the same for all runs
+	}
 	if err != nil {
 		return nil, nil, err
 	}

@@ -85,6 +85,7 @@ func TestGolden(t *testing.T) {
 		{"like_sharing_agreement", LikeSharing(likeSharingRuns(), true)[2], 100, []Format{Text, CSV}},
 		{"like_sharing_own", LikeSharing(trials(bench()), false)[0], 100, []Format{Text}},
 		{"like_heads", likeHeadsTables(t)[0], 140, Formats},
+		{"like_heads_narrow", likeHeadsTables(t)[0], 100, []Format{Text}},
 		{"like_heads_study", likeHeadsTables(t)[1], 140, []Format{Text, CSV}},
 		{"like_heads_agreement", likeHeadsTables(t)[2], 100, []Format{Text}},
 		{"fields_missing", breakdown(mixed(), record.FieldLevel), 100, []Format{Text}},

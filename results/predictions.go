@@ -2,13 +2,15 @@ package results
 
 import (
 	"bufio"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"march/results/record"
 	"march/results/stats"
@@ -19,25 +21,9 @@ const PredictionsFolder = "predictions"
 
 // scored are the items of one measure in one run: which were right, in the order of the file.
 type scored struct {
-	right    []float64
-	paradigm []string // of each item
-	id       []string
-}
-
-// sameItems reports whether two runs were scored on the same items in the same order.
-func (s *scored) sameItems(t *scored) bool {
-	return slices.Equal(s.paradigm, t.paradigm) && slices.Equal(s.id, t.id)
-}
-
-// strata are the paradigms' numbers of items; items of a paradigm stand together.
-func (s *scored) strata() (sizes stats.Strata) {
-	for i, p := range s.paradigm {
-		if i == 0 || p != s.paradigm[i-1] {
-			sizes = append(sizes, 0)
-		}
-		sizes[len(sizes)-1]++
-	}
-	return sizes
+	right  []float64
+	strata stats.Strata // the paradigms' numbers of items; items of a paradigm stand together
+	items  string       // a digest of the items' names and order: the same for runs that were asked the same
 }
 
 // clozeParadigm is that of the passages in suite grammar, whose pairs lie in the same file.
@@ -51,11 +37,15 @@ func predictions(r *record.Run, suite, name string) (*scored, error) {
 	}
 	path := filepath.Join(filepath.Dir(r.Path), PredictionsFolder, suite+".jsonl")
 	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("no file %s/%s.jsonl beside the record", PredictionsFolder, suite) // the same for all runs
+	}
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	s := &scored{}
+	names, paradigm := sha256.New(), ""
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 1<<20)
 	for n := 1; lines.Scan(); n++ {
@@ -77,11 +67,18 @@ func predictions(r *record.Run, suite, name string) (*scored, error) {
 		if *x.Correct {
 			right = 1
 		}
-		s.right, s.paradigm, s.id = append(s.right, right), append(s.paradigm, x.Paradigm), append(s.id, x.ID)
+		if len(s.right) == 0 || x.Paradigm != paradigm {
+			paradigm = x.Paradigm
+			s.strata = append(s.strata, 0)
+		}
+		s.strata[len(s.strata)-1]++
+		s.right = append(s.right, right)
+		io.WriteString(names, x.Paradigm+"\x00"+x.ID+"\x00") // a hash never fails
 	}
 	if err := lines.Err(); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	s.items = string(names.Sum(nil))
 	want, ok := r.Suites[suite].Score(name)
 	mean, _ := stats.MeanSD(s.right)
 	if !ok || len(s.right) == 0 || math.Abs(mean-want.Value) > 1e-9 {

@@ -264,7 +264,7 @@ func (j *judge) items(m measure, of, base map[uint64]*record.Run) (a, b stats.It
 		if first == nil {
 			first = x
 		}
-		if !first.sameItems(x) || !first.sameItems(y) {
+		if x.items != first.items || y.items != first.items {
 			j.warnings.add(m.name(), "tested over seeds alone where the predictions are not of the same items.")
 			return nil, nil, nil
 		}
@@ -273,7 +273,7 @@ func (j *judge) items(m measure, of, base map[uint64]*record.Run) (a, b stats.It
 	if first == nil {
 		return nil, nil, nil
 	}
-	return a, b, first.strata()
+	return a, b, first.strata
 }
 
 // shareOf names the score behind each measure that is a share of items.

@@ -195,7 +195,38 @@ func TestVerdictsOverItems(t *testing.T) {
 		t.Errorf("over seeds alone: %d items, standard error %v, with items %v", y.Items, y.Test.SE, x.Test.SE)
 	}
 	wantNote(t, alone.Table(), "tested over seeds alone where predictions are not to be had")
+	for i := range bare {
+		bare[i].Path = filepath.Join(t.TempDir(), record.FileName)
+	}
+	missing := 0
+	for _, note := range judgeOrFail(t, bare, o).Table().Notes {
+		if strings.Contains(note, "no file predictions/blimp.jsonl beside the record") {
+			missing++
+		}
+	}
+	if missing != 1 {
+		t.Errorf("%d notes of %d runs without predictions, want one", missing, len(bare))
+	}
 
+	t.Run("other items", func(t *testing.T) {
+		path := filepath.Join(filepath.Dir(runs[1].Path), PredictionsFolder, "blimp.jsonl")
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		renamed := strings.Replace(string(whole), `"id":"7"`, `"id":"7000"`, 1)
+		if err := os.WriteFile(path, []byte(renamed), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		v := judgeOrFail(t, runs, o)
+		if x := verdictOf(t, v, "blimp_accuracy", "deep_cycle_rev"); x.Items != 0 {
+			t.Error("runs are compared item by item on other items")
+		}
+		wantNote(t, v.Table(), "tested over seeds alone where the predictions are not of the same items")
+		if err := os.WriteFile(path, whole, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	})
 	t.Run("predictions of another evaluation", func(t *testing.T) {
 		s := runs[1].Suites["blimp"]
 		s.Scores = []record.Score{{Name: "accuracy", Value: 0.5, Unit: record.ShareUnit}}
