@@ -90,9 +90,7 @@ func (d *drawer) budget() error {
 		}
 	}
 	for _, suite := range []string{"blimp", "grammar"} {
-		if d.heat(suite) {
-			break
-		}
+		d.heat(suite)
 	}
 	return nil
 }
@@ -183,7 +181,7 @@ func (d *drawer) scatter(score measure) error {
 }
 
 // heat draws the shares of a suite's paradigms, of all variants that have them.
-func (d *drawer) heat(suite string) bool {
+func (d *drawer) heat(suite string) {
 	b := &breakdown{suite: suite, level: record.ParadigmLevel}
 	for _, e := range d.entries {
 		if slices.ContainsFunc(e.runs, func(r *record.Run) bool { return hasLevel(r, suite, b.level) }) {
@@ -192,7 +190,7 @@ func (d *drawer) heat(suite string) bool {
 	}
 	groups := b.groups()
 	if len(groups) == 0 {
-		return false
+		return
 	}
 	var rows, columns []string
 	for _, g := range groups {
@@ -217,5 +215,4 @@ func (d *drawer) heat(suite string) bool {
 	})
 	d.add(suite+"_paradigms", fmt.Sprintf("%s by paradigm, per cent", suiteTitles[suite]),
 		"Share of pairs whose good sentence is more probable, the mean over seeds; darker is lower, 50 is a guess.", p)
-	return true
 }
