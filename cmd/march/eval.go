@@ -60,7 +60,7 @@ var evalCommand = command{
 			if err := sameTokenizer(settings, d, *data); err != nil {
 				return err
 			}
-			l := &sweep.Lab{March: marchVersion(), Data: d, DataName: name, Suites: list, Options: evalsuite.Options{Limit: suites.limit, WithinWord: *withinWord}}
+			l := &sweep.Lab{March: marchVersion(), Data: d, DataName: name, Suites: list, Options: evalsuite.Options{Limit: suites.limit, PerToken: suites.perToken, WithinWord: *withinWord}}
 			if *tokens != "" {
 				return saveTokens(e, l, *tokens, dir)
 			}
