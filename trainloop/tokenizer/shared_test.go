@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -63,6 +64,44 @@ func TestSharedTexts(t *testing.T) {
 	}
 }
 
+// What tokenizer_vectors.py --exchange wrote: vocabularies that the library trained, and what they make of
+// all of BLiMP, LAMBADA and five books.
+var exchange = flag.String("exchange", "", "folder that tokenizer_vectors.py --exchange wrote")
+
+func TestExchange(t *testing.T) {
+	if *exchange == "" {
+		t.Skip("no -exchange folder")
+	}
+	var want map[string]map[string]string
+	data, err := os.ReadFile(filepath.Join(*exchange, "digests.json"))
+	if err == nil {
+		err = json.Unmarshal(data, &want)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, texts := range want {
+		tok, err := Load(filepath.Join(*exchange, name+".json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for file, digest := range texts {
+			var lists [][]int32
+			eachLine(t, filepath.Join(*exchange, file+".jsonl"), func(line []byte) {
+				var text string
+				if err := json.Unmarshal(line, &text); err != nil {
+					t.Fatal(err)
+				}
+				lists = append(lists, tok.Encode(text))
+			})
+			if idsDigest(lists...) != digest {
+				t.Errorf("%s: other ids for %s", name, file)
+			}
+			t.Logf("%s: %d texts of %s", name, len(lists), file)
+		}
+	}
+}
+
 func stories(t testing.TB, name string) []string {
 	data, err := os.ReadFile(filepath.Join(sharedData, "corpus", name))
 	if err != nil {
@@ -108,7 +147,7 @@ func eachLine(t testing.TB, path string, do func([]byte)) {
 		t.Fatal(err)
 	}
 	lines := bufio.NewScanner(bytes.NewReader(data))
-	lines.Buffer(nil, 1<<20)
+	lines.Buffer(nil, 4<<20)
 	for lines.Scan() {
 		do(lines.Bytes())
 	}
