@@ -168,28 +168,37 @@ func ReadSettings(dir string) (Settings, error) {
 		}
 		return s, err
 	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&s); err != nil {
-		return s, fmt.Errorf("%s: %w", path, err)
-	}
-	s.Objective = cmp.Or(s.Objective, objective.CausalLM)
-	var compact bytes.Buffer
-	if err := json.Compact(&compact, s.Config); err != nil {
-		return s, fmt.Errorf("%s: %w", path, err)
-	}
-	s.Config = compact.Bytes()
-	if err := s.Check(); err != nil {
+	if s, err = parseSettings(b); err != nil {
 		return s, fmt.Errorf("%s: %w", path, err)
 	}
 	return s, nil
 }
 
-func (s Settings) write(dir string) error {
+func parseSettings(b []byte) (s Settings, err error) {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&s); err != nil {
+		return s, err
+	}
 	s.Objective = cmp.Or(s.Objective, objective.CausalLM)
-	b, err := json.MarshalIndent(s, "", " ")
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, s.Config); err != nil {
+		return s, fmt.Errorf("config: %w", err)
+	}
+	s.Config = compact.Bytes()
+	return s, s.Check()
+}
+
+func (s Settings) write(dir string) error {
+	b, err := s.encode()
 	if err != nil {
 		return err
 	}
-	return atomicfile.WriteFile(filepath.Join(dir, SettingsFile), append(b, '\n'))
+	return atomicfile.WriteFile(filepath.Join(dir, SettingsFile), b)
+}
+
+func (s Settings) encode() ([]byte, error) {
+	s.Objective = cmp.Or(s.Objective, objective.CausalLM)
+	b, err := json.MarshalIndent(s, "", " ")
+	return append(b, '\n'), err
 }

@@ -364,3 +364,27 @@ func FuzzForms(f *testing.F) {
 		}
 	})
 }
+
+// Whatever a file of tokens holds: an error, or a stream whose documents all begin with EndOfText.
+func FuzzTokens(f *testing.F) {
+	f.Add(true, []byte("\x10\x00\x11\x00\x00\x00\x12\x00\x00\x00"))
+	header := make([]byte, 1024)
+	binary.LittleEndian.PutUint32(header, 20240801)
+	binary.LittleEndian.PutUint32(header[4:], 7)
+	binary.LittleEndian.PutUint32(header[8:], 2)
+	f.Add(false, append(header, 0, 0, 0, 0, 9, 0, 0, 0))
+	d := prepare(f, PrepareOptions{Texts: slices.Values(stories(5, 20))})
+	f.Fuzz(func(t *testing.T, nano bool, data []byte) {
+		format := LLMC
+		if nano {
+			format = NanoGPT
+		}
+		w := newShardWriter("", trainStream, d.Tokenizer().VocabSize(), maxShardTokens)
+		if err := importTokens(context.Background(), bytes.NewReader(data), int64(len(data)), format, d.Tokenizer(), 0, w); err != nil {
+			return
+		}
+		if w.total.Documents < 1 || w.counts[0] != w.total.Documents || w.total.Tokens > int64(len(data))/2+1 {
+			t.Fatalf("%+v of %d bytes", w.total, len(data))
+		}
+	})
+}

@@ -115,8 +115,11 @@ func importFile(ctx context.Context, path, format string, tok *tokenizer.Tokeniz
 	if err != nil {
 		return err
 	}
-	r := bufio.NewReaderSize(f, 1<<20)
-	width, count, err := tokenHeader(r, format, stat.Size())
+	return importTokens(ctx, bufio.NewReaderSize(f, 1<<20), stat.Size(), format, tok, eot, w)
+}
+
+func importTokens(ctx context.Context, r io.Reader, size int64, format string, tok *tokenizer.Tokenizer, eot int32, w *shardWriter) error {
+	width, count, err := tokenHeader(r, format, size)
 	if err != nil {
 		return err
 	}
