@@ -8,6 +8,7 @@ march's tests to repeat. Run from the repository's root, with the package `token
 
     python tools/oracle/tokenizer_vectors.py --exchange /tmp/exchange    # all of BLiMP and LAMBADA, three vocabularies
     go test ./trainloop/tokenizer -run Exchange -args -exchange /tmp/exchange
+    python tools/oracle/tokenizer_vectors.py --back /tmp/exchange        # and the files that march wrote meanwhile
 
 text.txt      documents to train on, separated by <|endoftext|> lines
 trained.json  ByteLevelBPETokenizer trained on them; march's training must write the same bytes
@@ -278,6 +279,17 @@ def exchange(folder, out):
         json.dump(digests, f)
 
 
+def back(out):
+    """Whether the files that march wrote give the ids that march gave, for all texts."""
+    texts = {name: [json.loads(line) for line in read(f"{out}/{name}.jsonl").split("\n") if line] for name in ("blimp", "lambada", "documents")}
+    for name, digests in json.loads(read(f"{out}/back/digests.json")).items():
+        t = Tokenizer.from_file(f"{out}/back/{name}.json")
+        for k, want in digests.items():
+            if digest([e.ids for e in t.encode_batch(texts[k], add_special_tokens=False)]) != want:
+                raise SystemExit(f"{name}: the library gives other ids for {k}")
+        print(f"{name}: the same ids for {', '.join(f'{len(texts[k])} texts of {k}' for k in digests)}")
+
+
 def shared(folder):
     """Digests over larger texts: sha256 of all ids as little-endian int32, -1 behind each text."""
     documents = {n: read(f"{folder}/corpus/{n}.txt").rstrip("\n").split("\n<|endoftext|>\n") for n in ("sample", "test")}
@@ -349,11 +361,15 @@ def main():
     parser.add_argument("--out", default="trainloop/tokenizer/testdata")
     parser.add_argument("--data", default="../shared/data")
     parser.add_argument("--exchange", metavar="DIR")
+    parser.add_argument("--back", metavar="DIR")
     parser.add_argument("--strings", type=int, default=600)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     if args.exchange:
         exchange(args.data, args.exchange)
+        return
+    if args.back:
+        back(args.back)
         return
     os.makedirs(args.out, exist_ok=True)
 

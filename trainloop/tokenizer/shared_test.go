@@ -80,25 +80,57 @@ func TestExchange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, texts := range want {
-		tok, err := Load(filepath.Join(*exchange, name+".json"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for file, digest := range texts {
-			var lists [][]int32
+	texts := map[string][]string{}
+	for _, digests := range want {
+		for file := range digests {
+			if texts[file] != nil {
+				continue
+			}
 			eachLine(t, filepath.Join(*exchange, file+".jsonl"), func(line []byte) {
 				var text string
 				if err := json.Unmarshal(line, &text); err != nil {
 					t.Fatal(err)
 				}
-				lists = append(lists, tok.Encode(text))
+				texts[file] = append(texts[file], text)
 			})
-			if idsDigest(lists...) != digest {
+		}
+	}
+	mine, err := Train(slices.Values(texts["documents"]), TrainOptions{VocabSize: 4000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	toks := map[string]*Tokenizer{"march": mine}
+	for name := range want {
+		if toks[name], err = Load(filepath.Join(*exchange, name+".json")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// What march writes, the library is to read: tokenizer_vectors.py --back.
+	back := filepath.Join(*exchange, "back")
+	if err := os.MkdirAll(back, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]map[string]string{}
+	for name, tok := range toks {
+		if err := tok.Save(filepath.Join(back, name+".json")); err != nil {
+			t.Fatal(err)
+		}
+		got[name] = map[string]string{}
+		for file, list := range texts {
+			ids := make([][]int32, len(list))
+			for i, text := range list {
+				ids[i] = tok.Encode(text)
+			}
+			got[name][file] = idsDigest(ids...)
+			if digest, ok := want[name][file]; ok && got[name][file] != digest {
 				t.Errorf("%s: other ids for %s", name, file)
 			}
-			t.Logf("%s: %d texts of %s", name, len(lists), file)
+			t.Logf("%s: %d texts of %s", name, len(list), file)
 		}
+	}
+	data, _ = json.Marshal(got)
+	if err := os.WriteFile(filepath.Join(back, "digests.json"), data, 0o666); err != nil {
+		t.Fatal(err)
 	}
 }
 
