@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 
@@ -20,7 +21,7 @@ const MetricsFile = "metrics.jsonl"
 // Metric is what one optimizer step showed.
 type Metric struct {
 	Step     int64    `json:"step"`
-	Loss     float64  `json:"loss"` // mean cross-entropy of the step's labels, in nats
+	Loss     float64  `json:"loss"` // mean cross-entropy of the step's labels, in nats; NaN (null in the file) where skipped
 	Rate     float64  `json:"lr"`
 	GradNorm float64  `json:"grad_norm"` // of the mean gradient, before clipping
 	Tokens   int64    `json:"tokens"`    // of the budget so far: steps × tokens of a step
@@ -30,10 +31,59 @@ type Metric struct {
 	PerLabel map[string]float64 `json:"per_label,omitempty"`
 	// Sparsity is the share of the pruned matrices' weights that were masked.
 	Sparsity float64 `json:"sparsity,omitempty"`
+	// Skipped says what of a step was no number, where it was skipped for that ([SkipDiverged]).
+	Skipped string `json:"skipped,omitempty"`
 }
 
-// maxLine bounds a line of the metrics file.
-const maxLine = 1 << 16
+// MarshalJSON writes null for what is no number, which JSON has no other word for.
+func (m Metric) MarshalJSON() ([]byte, error) {
+	type plain Metric // without this method
+	number := func(x float64) *float64 {
+		if finite(x) {
+			return &x
+		}
+		return nil
+	}
+	p := plain(m)
+	if m.Skipped != "" {
+		p.PerLabel = nil
+	}
+	p.Loss, p.GradNorm = 0, 0 // shadowed by those of the outer struct
+	return json.Marshal(struct {
+		Step     int64    `json:"step"`
+		Loss     *float64 `json:"loss"`
+		Rate     float64  `json:"lr"`
+		GradNorm *float64 `json:"grad_norm"`
+		plain
+	}{m.Step, number(m.Loss), m.Rate, number(m.GradNorm), p})
+}
+
+// UnmarshalJSON reads null as NaN.
+func (m *Metric) UnmarshalJSON(data []byte) error {
+	type plain Metric
+	p := struct {
+		Loss     *float64 `json:"loss"`
+		GradNorm *float64 `json:"grad_norm"`
+		*plain
+	}{plain: (*plain)(m)}
+	if err := json.Unmarshal(data, &p); err != nil {
+		return err
+	}
+	m.Loss, m.GradNorm = math.NaN(), math.NaN()
+	if p.Loss != nil {
+		m.Loss = *p.Loss
+	}
+	if p.GradNorm != nil {
+		m.GradNorm = *p.GradNorm
+	}
+	return nil
+}
+
+// maxLine bounds a line of the metrics file, maxSteps its lines: no run is that long.
+const (
+	maxLine  = 1 << 16
+	maxSteps = 1 << 23
+)
 
 // ReadMetrics reads a run's steps, up to a last line that a crash cut short.
 func ReadMetrics(dir string) ([]Metric, error) {
@@ -46,6 +96,10 @@ func ReadMetrics(dir string) ([]Metric, error) {
 		return nil, err
 	}
 	defer f.Close()
+	return parseMetrics(path, f)
+}
+
+func parseMetrics(path string, f io.Reader) ([]Metric, error) {
 	var list []Metric
 	r := bufio.NewReaderSize(f, maxLine)
 	for n := 1; ; n++ {
@@ -60,7 +114,9 @@ func ReadMetrics(dir string) ([]Metric, error) {
 		if err := json.Unmarshal(line, &m); err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", path, n, err)
 		}
-		list = append(list, m)
+		if list = append(list, m); len(list) > maxSteps {
+			return nil, fmt.Errorf("%s: more than %d steps", path, maxSteps)
+		}
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +17,8 @@ import (
 
 // SettingsFile holds what a run is, in the run's folder.
 const SettingsFile = "settings.json"
+
+const maxSettingsFile = 16 << 20
 
 // Settings are everything that the parameters after training depend on. A run goes on
 // only under the settings that it was started with.
@@ -74,6 +75,23 @@ type SettingsError struct{ Differences []string }
 
 func (e *SettingsError) Error() string {
 	return "the folder's run was started with other settings: " + strings.Join(e.Differences, "; ") + "; go back to those, or choose another --out"
+}
+
+// goesOn says whether a run that was started with other settings may go on with these: nil, a
+// [SettingsError], or nil after a warning that names the differences, where they change rounding alone or the
+// caller overrides what they change.
+func (s Settings) goesOn(was Settings, override bool, warn func(string)) error {
+	must, may := s.differences(was)
+	if len(must) > 0 {
+		if !override {
+			return &SettingsError{must}
+		}
+		warn("resuming with other settings, so this is no longer the run that was started: " + strings.Join(must, "; "))
+	}
+	if len(may) > 0 {
+		warn("resuming under other circumstances, so results may differ in rounding: " + strings.Join(may, "; "))
+	}
+	return nil
 }
 
 // differences names the fields in which two settings differ: those that a resumed run
@@ -143,35 +161,44 @@ func short(b []byte) string {
 func ReadSettings(dir string) (Settings, error) {
 	var s Settings
 	path := filepath.Join(dir, SettingsFile)
-	b, err := os.ReadFile(path)
+	b, err := readBounded(path, maxSettingsFile)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return s, fmt.Errorf("%s holds no run: %w", dir, err)
 		}
 		return s, err
 	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&s); err != nil {
-		return s, fmt.Errorf("%s: %w", path, err)
-	}
-	s.Objective = cmp.Or(s.Objective, objective.CausalLM)
-	var compact bytes.Buffer
-	if err := json.Compact(&compact, s.Config); err != nil {
-		return s, fmt.Errorf("%s: %w", path, err)
-	}
-	s.Config = compact.Bytes()
-	if err := s.Check(); err != nil {
+	if s, err = parseSettings(b); err != nil {
 		return s, fmt.Errorf("%s: %w", path, err)
 	}
 	return s, nil
 }
 
-func (s Settings) write(dir string) error {
+func parseSettings(b []byte) (s Settings, err error) {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&s); err != nil {
+		return s, err
+	}
 	s.Objective = cmp.Or(s.Objective, objective.CausalLM)
-	b, err := json.MarshalIndent(s, "", " ")
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, s.Config); err != nil {
+		return s, fmt.Errorf("config: %w", err)
+	}
+	s.Config = compact.Bytes()
+	return s, s.Check()
+}
+
+func (s Settings) write(dir string) error {
+	b, err := s.encode()
 	if err != nil {
 		return err
 	}
-	return atomicfile.WriteFile(filepath.Join(dir, SettingsFile), append(b, '\n'))
+	return atomicfile.WriteFile(filepath.Join(dir, SettingsFile), b)
+}
+
+func (s Settings) encode() ([]byte, error) {
+	s.Objective = cmp.Or(s.Objective, objective.CausalLM)
+	b, err := json.MarshalIndent(s, "", " ")
+	return append(b, '\n'), err
 }

@@ -61,6 +61,50 @@ func TestData(t *testing.T) {
 	}
 }
 
+// Every form of text and what goes with it.
+func TestDataForms(t *testing.T) {
+	inFolder(t)
+	write(t, "text.txt", strings.ReplaceAll(stories(200)+stories(1), "<|endoftext|>\n", "\n"))
+	write(t, "records.jsonl", "{\"id\":1,\"body\":\"a cat\"}\n{\"id\":2,\"body\":\"a bird\"}\n")
+	text := ok(t, "data", "prepare", "text.txt", "--documents", "blank", "--dedup", "--test-fraction", "0.2", "--out", "d", "--vocab", "300")
+	for _, want := range []string{"test", "tokens of a training document", "33 to 64", "documents that repeat another: 1", "unigram entropy"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in\n%s", want, text)
+		}
+	}
+	info, err := corpus.ReadInfo("d")
+	if err != nil || info.Documents+info.ValidDocuments+info.TestDocuments != 200 || info.TestDocuments < 20 {
+		t.Errorf("%+v, %v", info, err)
+	}
+	ok(t, "data", "prepare", "records.jsonl", "--field", "body", "--valid-fraction", "0", "--out", "r", "--vocab", "300")
+	if info, err := corpus.ReadInfo("r"); err != nil || info.Documents != 2 {
+		t.Errorf("%+v, %v", info, err)
+	}
+	files := ok(t, "data", "export", "d", "--format", "llm.c", "--out", "tokens")
+	if files != "tokens/train.bin\ntokens/val.bin\ntokens/test.bin\n" {
+		t.Errorf("data export says %q", files)
+	}
+	ok(t, "data", "import", "tokens/train.bin", "--valid", "tokens/val.bin", "--test", "tokens/test.bin", "--tokenizer", "tokens/tokenizer.json", "--format", "llm.c", "--out", "back")
+	if back, err := corpus.ReadInfo("back"); err != nil || back.SHA256 != info.SHA256 {
+		t.Errorf("other data after export and import: %+v, %v", back, err)
+	}
+	for line, want := range map[string]string{
+		"data prepare text.txt --out e --documents words":           `--documents "words": wanted marked, blank or lines`,
+		"data prepare text.txt --out e --test-fraction 1":           "together below 1",
+		"data prepare --embedded --out e --dedup":                   "--embedded and --dedup exclude each other",
+		"data prepare --embedded --out e --test-fraction 0.1":       "--test-fraction does not go with it",
+		"data import tokens/train.bin --out e --tokenizer t":        `--format "": wanted nanogpt or llm.c`,
+		"data import tokens/train.bin --out e --format llm.c":       "--tokenizer FILE is missing",
+		"data import tokens/train.bin --tokenizer t --format llm.c": "--out FOLDER is missing",
+		"data export d --format bin --out e":                        `--format "bin": wanted nanogpt or llm.c`,
+		"data export d --format llm.c":                              "--out FOLDER is missing",
+	} {
+		if code, _, stderr := march(t, strings.Fields(line)...); code != 2 || !strings.Contains(stderr, want) {
+			t.Errorf("march %s: exit code %d, %q", line, code, stderr)
+		}
+	}
+}
+
 // A fraction that comes to next to nothing is said to.
 func TestDataFewDocuments(t *testing.T) {
 	inFolder(t)

@@ -174,16 +174,52 @@ func (s *selection) one() (variants.Variant, error) {
 	return list[0], nil
 }
 
+// Bounds of a config, which has some 60 lines: the YAML library's memory grows with the square of the depth of
+// brackets.
+const (
+	maxConfig  = 64 << 10
+	maxNesting = 20
+)
+
 func readConfig(file, scale, arch string) (variants.Variant, error) {
-	data, err := os.ReadFile(file)
+	f, err := os.Open(file)
 	if err != nil {
 		return variants.Variant{}, fmt.Errorf("--config %w", plain(err))
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	if err != nil {
+		return variants.Variant{}, fmt.Errorf("--config %w", plain(err))
+	}
+	if len(data) > maxConfig {
+		err = fmt.Errorf("larger than %d KiB, which no config is", maxConfig>>10)
+	}
+	if err == nil && nesting(data) > maxNesting {
+		err = fmt.Errorf("more than %d brackets within one another, which no config has", maxNesting)
+	}
+	if err != nil {
+		return variants.Variant{}, fmt.Errorf("--config %s: %w", file, err)
 	}
 	v, err := variants.ReadYAML(data, scale, arch)
 	if err != nil {
 		return v, fmt.Errorf("--config %s: %w", file, err)
 	}
 	return v, nil
+}
+
+// nesting is how many brackets are open at once, those in texts among them.
+func nesting(data []byte) int {
+	open, most := 0, 0
+	for _, c := range data {
+		switch c {
+		case '[', '{':
+			open++
+			most = max(most, open)
+		case ']', '}':
+			open--
+		}
+	}
+	return most
 }
 
 // deviceFlags is where models run: --device, --threads and --lib.

@@ -79,6 +79,8 @@ func TestWrongUse(t *testing.T) {
 	write(t, "name.yaml", "variant: deep_cycl\n")
 	write(t, "list.yaml", "heads: [1, 2]\n")
 	write(t, "divide.yaml", "kv_heads: 4\n")
+	write(t, "deep.yaml", strings.Repeat("[", 60_000))
+	write(t, "long.yaml", strings.Repeat("# \n", 30_000))
 	write(t, "noyaml.yaml", "a: b\n  c: d\n: :")
 	write(t, "latin1.txt", "caf\xe9")
 	write(t, "empty.txt", "")
@@ -122,6 +124,8 @@ func TestWrongUse(t *testing.T) {
 		{"show --config name.yaml", 1, `--config name.yaml: unknown variant "deep_cycl"; did you mean deep_cycle`},
 		{"show --config list.yaml", 1, "--config list.yaml: line 1: heads: wanted one value"},
 		{"show --config divide.yaml", 1, "--config divide.yaml: kv_heads 4 does not divide heads 6"},
+		{"show --config deep.yaml", 1, "--config deep.yaml: more than 20 brackets within one another"},
+		{"show --config long.yaml", 1, "--config long.yaml: larger than 64 KiB"},
 		{"show --config noyaml.yaml", 1, "--config noyaml.yaml: not YAML"},
 		{"show --config key.yaml --set heads=3", 1, "--config key.yaml: line 4"},
 

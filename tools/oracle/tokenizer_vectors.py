@@ -6,15 +6,25 @@ march's tests to repeat. Run from the repository's root, with the package `token
     python tools/oracle/tokenizer_vectors.py --out /tmp/vectors --strings 20000 --seed 7
     go test ./trainloop/tokenizer -args -vectors /tmp/vectors    # a larger test, once
 
+    python tools/oracle/tokenizer_vectors.py --exchange /tmp/exchange    # all of BLiMP and LAMBADA, three vocabularies
+    go test ./trainloop/tokenizer -run Exchange -args -exchange /tmp/exchange
+    python tools/oracle/tokenizer_vectors.py --back /tmp/exchange        # and the files that march wrote meanwhile
+
 text.txt      documents to train on, separated by <|endoftext|> lines
 trained.json  ByteLevelBPETokenizer trained on them; march's training must write the same bytes
 added.json    the same with added tokens of every kind
 sparse.json   a vocabulary without all bytes, with unk_token, ignore_merges, a space put before
               the text, and merges in the form of earlier versions ("a b")
 unicode.json  sha256 of the class of every code point, one byte each ("L", "N", "S" or "O" for GPT-2's pattern;
-              "1" or "0" for a word character beside single_word tokens; surrogates are O and 0)
+              "1" or "0" for a word character beside single_word tokens, for each property of patterns and for Digits;
+              surrogates are O and 0); sha256 of what normalizers make of each code point c, and of "a" c U+0334 U+0301
 shared.json   only where --data names a folder with corpus/, blimp/ and lambada/: sha256 of a vocabulary of 4,000
               trained on corpus/sample.txt, and of the ids it gives corpus/test.txt, BLiMP and LAMBADA
+loose.json    a vocabulary whose merges go across words, so that ids show where a text was split
+configs.json  parts of tokenizer.json that take the place of those of loose.json: split patterns, normalizers and added
+              tokens as files in use have them, with digests of the ids of all strings below and of texts of 1 MB
+strings.jsonl 2,000 strings, each with the start of the sha256 of its ids in all of configs.json, one behind the other
+pieces.json   what the texts of 1 MB are put together from (see `large`): English, source code, emoji, mixed scripts
 vectors.jsonl strings with their ids, and ids with their text, in each of the three; "ordinary" is added.json
               with special tokens read as text; "added" missing equals "trained", "ordinary" missing "added"
 """
@@ -25,7 +35,7 @@ import os
 import random
 import struct
 
-from tokenizers import ByteLevelBPETokenizer, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import ByteLevelBPETokenizer, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 SPECIALS = ["<|endoftext|>", "<|pad|>", "<|mask|>"]
 
@@ -59,6 +69,75 @@ def documents(rng):
         docs.append(rng.choice([" ", "\n", "\n\n"]).join(sentences))
     return docs
 
+
+GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+CL100K = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+QWEN = CL100K.replace("{1,3}", "")
+TIKTOKEN = r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
+SHORT = "(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
+O200K = (r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+" + SHORT
+         + r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*" + SHORT
+         + r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+DEEPSEEK = (r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*"""
+            r"|\s*[\r\n]+|\s+(?!\S)|\s+")
+
+
+def split(pattern, behavior="Isolated", invert=False, kind="Regex"):
+    return {"type": "Split", "pattern": {kind: pattern}, "behavior": behavior, "invert": invert}
+
+
+def byte_level(use_regex=False, prefix=False):
+    return {"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": True, "use_regex": use_regex}
+
+
+def steps(*all):
+    return {"type": "Sequence", "pretokenizers": list(all)}
+
+
+def forms(*all):
+    return {"type": "Sequence", "normalizers": list(all)}
+
+
+NORMALIZED = [dict(content="Ship", normalized=True), dict(content="LAMP", normalized=True, single_word=True, lstrip=True),
+              dict(content="ﬁn", normalized=True), dict(content="ÅÅ", normalized=True), dict(content="Fog", special=True)]
+DIGITS = {"type": "Digits", "individual_digits": True}
+CASES = r"(?i:[kmps]|x\d{2,3})"
+
+# What takes the place of a part of loose.json. The first are named after models whose files look so.
+CONFIGS = {
+    "llama3": {"pre_tokenizer": steps(split(CL100K), byte_level()), "ignore_merges": True, "added": [
+        dict(content=f"<|reserved_{i}|>", special=True) for i in range(3)]},
+    "qwen": {"normalizer": {"type": "NFC"}, "pre_tokenizer": steps(split(QWEN), byte_level())},
+    "gpt4": {"pre_tokenizer": steps(split(CL100K, "Removed", True), byte_level())},
+    "tiktoken": {"pre_tokenizer": steps(split(TIKTOKEN), byte_level())},
+    "gpt4o": {"pre_tokenizer": steps(split(O200K), byte_level())},
+    "starcoder": {"pre_tokenizer": steps(DIGITS, byte_level(True))},
+    "deepseek": {"pre_tokenizer": steps(split(r"\p{N}{1,3}"), split("[一-龥぀-ゟ゠-ヿ]+"), split(DEEPSEEK), byte_level())},
+    "deepseek coder": {"pre_tokenizer": steps(
+        split(r"[\r\n]"), split(r"\s?\p{L}+"), split(r"\s?\p{P}+"), split("[一-龥ࠀ-一가-퟿]+"), DIGITS, byte_level())},
+    "bloom": {"pre_tokenizer": steps(split(" ?[^(\\s|[.,!?…。，、।۔،])]+"), byte_level())},
+    "neox": {"normalizer": {"type": "NFC"}, "pre_tokenizer": byte_level(True), "added": [
+        dict(content=" " * n, normalized=True) for n in range(24, 1, -1)]},
+    "roberta": {"pre_tokenizer": byte_level(True, True), "added": [dict(content="<mask>", lstrip=True, special=True)]},
+    "falcon": {"pre_tokenizer": steps(byte_level(True), {"type": "Digits", "individual_digits": False}, split("[0-9][0-9][0-9]"))},
+    "gpt2 by regex": {"pre_tokenizer": steps(split(GPT2), byte_level())},
+    "nothing": {"pre_tokenizer": byte_level()},
+    "folded": {"normalizer": forms({"type": "NFKC"}, {"type": "Lowercase"}), "pre_tokenizer": byte_level(True), "added": NORMALIZED},
+    "nfd": {"normalizer": {"type": "NFD"}, "pre_tokenizer": byte_level(True), "added": NORMALIZED},
+    "nfkd": {"normalizer": forms({"type": "Lowercase"}, {"type": "NFKD"}), "pre_tokenizer": byte_level(), "added": NORMALIZED},
+    "rewritten": {"normalizer": forms(
+        {"type": "Strip", "strip_left": True, "strip_right": False}, {"type": "Replace", "pattern": {"Regex": " {2,}|ship(?=s)"}, "content": "é"},
+        {"type": "Replace", "pattern": {"String": "fog"}, "content": ""}, {"type": "Prepend", "prepend": "▁"}),
+        "pre_tokenizer": steps(split("s", "MergedWithPrevious", kind="String"), byte_level(True, True)), "added": NORMALIZED},
+    "before": {"pre_tokenizer": steps(split("[aeiou ]", "MergedWithPrevious"), byte_level())},
+    "after": {"pre_tokenizer": steps(split(r"(?>[aeiou]|\s)", "MergedWithNext"), byte_level())},
+    "runs": {"pre_tokenizer": steps(split(r"[^\S\n]|\x{e9}|\u4e2d|\d", "Contiguous"), byte_level())},
+    "without": {"pre_tokenizer": steps(split(r"[\s,.]+?(?!\s)", "Removed"), byte_level())},
+    "turned": {"pre_tokenizer": steps(split(CASES, "MergedWithNext", True), byte_level(True))},
+    "one by one": {"pre_tokenizer": steps(split(r"(?:.{2}|\n)", "Isolated"), byte_level())},
+}
+
+LARGE = ["llama3", "qwen", "gpt4o", "starcoder"]  # these encode the texts of 1 MB
 
 ALPHABETS = [
     "abcdefghijklmnopqrstuvwxyz",
@@ -128,9 +207,87 @@ def word_classes(tokenizer):
     return bytes(out)
 
 
+PROPERTIES = "L Lu Ll Lt Lm Lo M N Nd Nl No P S Z Zs Han Hiragana Katakana Hangul".split()
+
+
+def property_classes():
+    """Which code points \\p{…} matches, and Digits."""
+    points = list(code_points())
+    text = "".join(map(chr, points))
+    out = {}
+    for name in PROPERTIES:
+        mine = bytearray(b"0" * 0x110000)
+        matches = pre_tokenizers.Split(Regex(r"\p{%s}+" % name), "removed", invert=True)
+        for _, (start, end) in matches.pre_tokenize_str(text):
+            for c in points[start:end]:
+                mine[c] = ord("1")
+        out[name] = hashlib.sha256(mine).hexdigest()
+    digits, mine = pre_tokenizers.Digits(individual_digits=True), bytearray(b"0" * 0x110000)
+    for c in points:
+        if len(digits.pre_tokenize_str(f"a{chr(c)}a")) == 3:
+            mine[c] = ord("1")
+    return dict(out, Digits=hashlib.sha256(mine).hexdigest())
+
+
+def normalized():
+    out = {}
+    for name in ["NFC", "NFD", "NFKC", "NFKD", "Lowercase"]:
+        form, text = getattr(normalizers, name)(), hashlib.sha256()
+        for c in code_points():
+            text.update((form.normalize_str(chr(c)) + form.normalize_str("a" + chr(c) + "\u0334\u0301")).encode())
+        out[name] = text.hexdigest()
+    return out
+
+
 def read(path):
     with open(path, encoding="utf-8", newline="") as f:
         return f.read()
+
+
+def benchmarks(folder):
+    texts = {"blimp": []}
+    for name in sorted(os.listdir(f"{folder}/blimp")):
+        if name.endswith(".jsonl"):
+            for line in read(f"{folder}/blimp/{name}").splitlines():
+                item = json.loads(line)
+                texts["blimp"] += [item["sentence_good"], item["sentence_bad"]]
+    texts["lambada"] = [json.loads(line)["text"] for line in read(f"{folder}/lambada/lambada_test.jsonl").split("\n") if line]
+    return texts
+
+
+def exchange(folder, out):
+    """Writes three vocabularies of 4,000, trained by the library with other split patterns and
+    normalizers, the texts, one JSON string a line, and digests of the ids."""
+    os.makedirs(out, exist_ok=True)
+    documents = read(f"{folder}/corpus/sample.txt").rstrip("\n").split("\n<|endoftext|>\n")
+    texts = dict(benchmarks(folder), documents=documents)
+    for name, list_ in texts.items():
+        with open(f"{out}/{name}.jsonl", "w", encoding="utf-8", newline="") as f:
+            f.writelines(json.dumps(text) + "\n" for text in list_)
+    digests = {}
+    for name in ["gpt2 by regex", "llama3", "qwen"]:
+        t = Tokenizer(models.BPE())
+        parts = {k: CONFIGS[name].get(k) for k in ("normalizer", "pre_tokenizer")}
+        empty = json.loads(t.to_str())
+        t = Tokenizer.from_str(json.dumps(dict(empty, **parts)))
+        t.decoder = decoders.ByteLevel()
+        t.train_from_iterator(documents, trainers.BpeTrainer(
+            vocab_size=4000, special_tokens=SPECIALS, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
+        t.save(f"{out}/{name}.json")
+        digests[name] = {k: digest([e.ids for e in t.encode_batch(v, add_special_tokens=False)]) for k, v in texts.items()}
+    with open(f"{out}/digests.json", "w") as f:
+        json.dump(digests, f)
+
+
+def back(out):
+    """Whether the files that march wrote give the ids that march gave, for all texts."""
+    texts = {name: [json.loads(line) for line in read(f"{out}/{name}.jsonl").split("\n") if line] for name in ("blimp", "lambada", "documents")}
+    for name, digests in json.loads(read(f"{out}/back/digests.json")).items():
+        t = Tokenizer.from_file(f"{out}/back/{name}.json")
+        for k, want in digests.items():
+            if digest([e.ids for e in t.encode_batch(texts[k], add_special_tokens=False)]) != want:
+                raise SystemExit(f"{name}: the library gives other ids for {k}")
+        print(f"{name}: the same ids for {', '.join(f'{len(texts[k])} texts of {k}' for k in digests)}")
 
 
 def shared(folder):
@@ -138,13 +295,7 @@ def shared(folder):
     documents = {n: read(f"{folder}/corpus/{n}.txt").rstrip("\n").split("\n<|endoftext|>\n") for n in ("sample", "test")}
     trained = ByteLevelBPETokenizer()
     trained.train_from_iterator(documents["sample"], vocab_size=4000, min_frequency=2, special_tokens=SPECIALS, show_progress=False)
-    texts = {"test": documents["test"], "blimp": [], "lambada": []}
-    for name in sorted(os.listdir(f"{folder}/blimp")):
-        if name.endswith(".jsonl"):
-            for line in read(f"{folder}/blimp/{name}").splitlines():
-                item = json.loads(line)
-                texts["blimp"] += [item["sentence_good"], item["sentence_bad"]]
-    texts["lambada"] = [json.loads(line)["text"] for line in read(f"{folder}/lambada/lambada_test.jsonl").split("\n") if line]
+    texts = dict(test=documents["test"], **benchmarks(folder))
     out = {"tokenizer": hashlib.sha256(trained.to_str(pretty=True).encode()).hexdigest()}
     for name, list_ in texts.items():
         digest, count = hashlib.sha256(), 0
@@ -156,6 +307,51 @@ def shared(folder):
     return out
 
 
+def digest(list_of_ids):
+    """sha256 of ids as little-endian int32, -1 behind each list."""
+    out = hashlib.sha256()
+    for ids in list_of_ids:
+        out.update(struct.pack(f"<{len(ids) + 1}i", *ids, -1))
+    return out.hexdigest()
+
+
+def configured(loose, config):
+    """loose.json with the parts of one of CONFIGS."""
+    made = json.loads(json.dumps(loose))
+    made["normalizer"] = config.get("normalizer")
+    made["pre_tokenizer"] = config["pre_tokenizer"]
+    made["model"]["ignore_merges"] = config.get("ignore_merges", False)
+    next_id = len(made["model"]["vocab"])
+    for token in config.get("added", []):
+        made["added_tokens"].append(added_token(id=next_id, **token))
+        next_id += 1
+    return made
+
+
+PIECES = {
+    "English": PARAGRAPHS[0].replace("\n\n", " \n\n ").split(" ") + [
+        "It's", "I'LL", "O'Neill's", "—", "“well”", "the", "of", "and", "to", "1,204,366", "3.14", "co-operate", "naïve", "Mr.", "\n", "\t"],
+    "source code": ["def f(x):\n", "    return x[i] + 1\n", "\tif err != nil {\r\n\t\treturn err\r\n\t}\r\n", "}\n\n", "// TODO\n", "/* a\n * b\n */",
+                    "x_1", "camelCase", "HTTPServer", "0xdeadBEEF", "1e-12", " = ", " == ", "::", "->", "();", "<T>", "&&", "||", "'a'", '"\\n"', "#!/bin/sh\n",
+                    "        ", "  ", "  \n", "\n\n\n", "for (int i = 0; i < 10000; i++) ", "lambda x: x**2", "\\\\", "`", "日本 = 1 # ok\n"],
+    "emoji": ["🚢", "💡", "👩‍🔧", "👍🏽", "🇩🇪", "🏴‍☠️", "❤️", "☺", "1️⃣", "👨‍👩‍👧‍👦", "😀😀", " ", "ok ", "!", "\n", "🫠", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "(╯°□°)╯", "♥️ "],
+    "mixed scripts": ["привет ", "Мир", "γειά ", "Ὀδυσσεύς ", "日本語", "中文，", "한국어 ", "\u1112\u1161\u11ab ", "العربية ", "עברית ", "हिन्दी ", "ไทย", "Tiếng Việt ",
+                      "e\u0301\u0323", "Å", "A\u030aÅ", "ﬁ ", "½", "²", "٣٤٥", "१२३", "Ⅷ", "ß", "İ", "ǅ", "ŉ", "\u0344", "\u0958", "\ufb1d", "ſ ", "'ſ", "\u200d", "\u3000",
+                      "\u00a0", "\u2028", "!?", "。", "abc ", "DEF", "\U0001d7d8", "\U00011935\U00011930", "\u1ac0\u0301", "a" + "\u0301" * 33 + "\u0323", "\U0002f800", "\n"],
+}
+
+
+def large(pieces, size=1_000_000):
+    """A text of about size bytes: pieces chosen by a generator that is easily written twice."""
+    out, n, x = [], 0, 1
+    while n < size:
+        x = (x * 6364136223846793005 + 1442695040888963407) % 2**64
+        piece = pieces[(x >> 33) % len(pieces)]
+        out.append(piece)
+        n += len(piece.encode())
+    return "".join(out)
+
+
 def code_points():
     return (c for c in range(0x110000) if not 0xD800 <= c < 0xE000)
 
@@ -164,9 +360,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", default="trainloop/tokenizer/testdata")
     parser.add_argument("--data", default="../shared/data")
+    parser.add_argument("--exchange", metavar="DIR")
+    parser.add_argument("--back", metavar="DIR")
     parser.add_argument("--strings", type=int, default=600)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
+    if args.exchange:
+        exchange(args.data, args.exchange)
+        return
+    if args.back:
+        back(args.back)
+        return
     os.makedirs(args.out, exist_ok=True)
 
     def write(name, text):
@@ -204,9 +408,39 @@ def main():
     if os.path.isdir(args.data):
         write("shared.json", json.dumps(shared(args.data), indent=2) + "\n")
 
+    loose = Tokenizer(models.BPE())
+    loose.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    loose.decoder = decoders.ByteLevel()
+    noise = random.Random(8)
+    loose.train_from_iterator(
+        docs + strings(noise, 4000) + ["".join(noise.choices(p, k=9)) for p in PIECES.values() for _ in range(300)],
+        trainers.BpeTrainer(vocab_size=2000, special_tokens=SPECIALS, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
+    loose = json.loads(loose.to_str())
+    loose["model"]["merges"] = [" ".join(m) for m in loose["model"]["merges"]]
+    write("loose.json", json.dumps(loose, ensure_ascii=False, separators=(",", ":")))
+    write("pieces.json", json.dumps(PIECES, ensure_ascii=False, indent=0) + "\n")
+    more = random.Random(args.seed + 1)
+    texts = strings(more, max(1000, args.strings))
+    mixed = [p for pieces in PIECES.values() for p in pieces] + WORDS
+    texts += ["".join(more.choices(mixed, k=more.randrange(1, 9))) for _ in texts]
+    texts_large = {name: large(pieces) for name, pieces in PIECES.items()}
+    ids, configs = [[] for _ in texts], {}
+    for name, config in CONFIGS.items():
+        t = Tokenizer.from_str(json.dumps(configured(loose, config)))
+        mine = [e.ids for e in t.encode_batch(texts, add_special_tokens=False)]
+        for i, row in enumerate(mine):
+            ids[i] += row + [-1]
+        configs[name] = dict(config, strings=digest(mine))
+        if name in LARGE:
+            configs[name]["large"] = {k: digest([t.encode(v, add_special_tokens=False).ids]) for k, v in texts_large.items()}
+    write("configs.json", "{\n" + ",\n".join(json.dumps(k) + ": " + json.dumps(v, ensure_ascii=False) for k, v in configs.items()) + "\n}\n")
+    write("strings.jsonl", "".join(
+        json.dumps([text, digest([row])[:8]], ensure_ascii=False, separators=(",", ":")) + "\n" for text, row in zip(texts, ids)))
+
     files = {n: Tokenizer.from_file(os.path.join(args.out, n + ".json")) for n in ("trained", "added", "sparse")}
     classes = {"split": split_classes(), "word": word_classes(files["added"])}
-    write("unicode.json", json.dumps({k: hashlib.sha256(v).hexdigest() for k, v in classes.items()}, indent=2) + "\n")
+    write("unicode.json", json.dumps(dict(
+        {k: hashlib.sha256(v).hexdigest() for k, v in classes.items()}, properties=property_classes(), normalized=normalized()), indent=2) + "\n")
     rng = random.Random(args.seed)
     lines = []
     for text in strings(rng, args.strings):

@@ -10,6 +10,7 @@ import (
 	"iter"
 	"math"
 	"path/filepath"
+	"slices"
 
 	"march/trainloop/tokenizer"
 )
@@ -21,6 +22,8 @@ type maker struct {
 	shardTokens int64
 	pieceSize   int
 
+	cut         func(text string) int
+	twice       struct{ train, valid duplicates }
 	seen        *digest // of the first reading of the training text
 	done, total int64   // progress
 }
@@ -34,12 +37,22 @@ type digest struct {
 // build reads the text and writes everything but data.json into the staging folder.
 func (m *maker) build(ctx context.Context) (*Info, error) {
 	m.expect()
-	s := split{how: SplitNone}
+	m.cut = tokenizer.LastCut
+	if m.given != nil {
+		m.cut = m.given.LastCut
+	}
+	if m.Dedup {
+		if err := m.findDuplicates(ctx); err != nil {
+			return nil, err
+		}
+	}
+	s := split{how: SplitNone, last: -1, lastTest: -1}
 	if m.validGiven() {
 		s.how = SplitGiven
-	} else if m.ValidFraction > 0 {
+	}
+	if m.ValidFraction > 0 || m.TestFraction > 0 {
 		var err error
-		if s, err = m.survey(ctx); err != nil {
+		if s, err = m.survey(ctx, s); err != nil {
 			return nil, err
 		}
 	}
@@ -52,11 +65,14 @@ func (m *maker) build(ctx context.Context) (*Info, error) {
 	if err := tok.Save(filepath.Join(m.staging, tokenizerFile)); err != nil {
 		return nil, fmt.Errorf("corpus: %w", err)
 	}
-	train := newShardWriter(m.staging, trainStream, tok.VocabSize(), m.shardTokens)
-	valid := newShardWriter(m.staging, validStream, tok.VocabSize(), m.shardTokens)
-	if err := m.encode(ctx, tok, s, train, valid); err != nil {
+	var writers [len(streams)]*shardWriter
+	for i, stream := range streams {
+		writers[i] = newShardWriter(m.staging, stream, tok.VocabSize(), m.shardTokens)
+	}
+	if err := m.encode(ctx, tok, s, writers[:]); err != nil {
 		return nil, err
 	}
+	train, valid, test := writers[trainSide], writers[validSide], writers[testSide]
 	switch {
 	case train.total.Tokens == 0:
 		return nil, errors.New("corpus: no training text: every document is empty")
@@ -64,19 +80,31 @@ func (m *maker) build(ctx context.Context) (*Info, error) {
 		return nil, errors.New("corpus: no validation text: every document given for it is empty")
 	case valid.total.Tokens == 0 && s.how != SplitNone:
 		return nil, fmt.Errorf("corpus: no validation text: the text is too small, or all its documents are the same, to keep %g of it", m.ValidFraction)
+	case test.total.Tokens == 0 && m.TestFraction > 0:
+		return nil, fmt.Errorf("corpus: no test text: the text has too few different documents to keep %g of it", m.TestFraction)
 	}
+	info := infoOf(tok, s.how, writers)
+	info.Source, info.From = m.Source, m.from
+	info.Duplicates = m.twice.train.count + m.twice.valid.count
+	return info, nil
+}
+
+// infoOf says what the writers wrote.
+func infoOf(tok *tokenizer.Tokenizer, how string, writers [len(streams)]*shardWriter) *Info {
+	train, valid, test := writers[trainSide], writers[validSide], writers[testSide]
 	info := &Info{
-		Version: infoVersion, Source: m.Source, Split: s.how, VocabSize: tok.VocabSize(),
+		Version: infoVersion, Split: how, VocabSize: tok.VocabSize(),
 		Documents: train.total.Documents, Tokens: train.total.Tokens, Bytes: train.total.Bytes,
 		ValidDocuments: valid.total.Documents, ValidTokens: valid.total.Tokens, ValidBytes: valid.total.Bytes,
+		TestDocuments: test.total.Documents, TestTokens: test.total.Tokens, TestBytes: test.total.Bytes,
+		Lengths:         train.lengths,
 		BytesPerToken:   float64(train.total.Bytes) / float64(train.total.Tokens),
 		UnigramEntropy:  unigramEntropy(train.counts, valid.counts),
 		TokenizerSHA256: tok.SHA256(),
-		Shards:          append(train.shards, valid.shards...),
-		From:            m.from,
+		Shards:          slices.Concat(train.shards, valid.shards, test.shards),
 	}
 	info.SHA256 = info.identity()
-	return info, nil
+	return info
 }
 
 // readings is how often the training text is read.
@@ -85,7 +113,10 @@ func (m *maker) readings() int64 {
 	if m.given == nil {
 		n++
 	}
-	if m.ValidFraction > 0 {
+	if m.ValidFraction > 0 || m.TestFraction > 0 {
+		n++
+	}
+	if m.Dedup {
 		n++
 	}
 	return n
@@ -101,6 +132,9 @@ func (m *maker) expect() {
 	}
 	for _, in := range m.valid {
 		m.total += in.Size
+		if m.Dedup {
+			m.total += in.Size
+		}
 	}
 }
 
@@ -115,7 +149,7 @@ func (m *maker) advance(n int) {
 func (m *maker) text(ctx context.Context, size int) iter.Seq2[piece, error] {
 	return func(yield func(piece, error) bool) {
 		var now digest
-		for p, err := range m.source(ctx, m.train, m.Texts, size) {
+		for p, err := range m.twice.train.without(m.source(ctx, m.train, m.Texts, size)) {
 			if err == nil {
 				if p.first {
 					now.documents++
@@ -130,7 +164,7 @@ func (m *maker) text(ctx context.Context, size int) iter.Seq2[piece, error] {
 		}
 		if m.seen == nil {
 			m.seen = &now
-			if m.Texts != nil && !m.validGiven() {
+			if m.Texts != nil && !m.validGiven() && !m.Dedup {
 				m.total = m.readings() * now.bytes
 			}
 		} else if *m.seen != now {
@@ -142,9 +176,10 @@ func (m *maker) text(ctx context.Context, size int) iter.Seq2[piece, error] {
 // source returns the pieces of files or of texts, until the context ends.
 func (m *maker) source(ctx context.Context, files []input, texts iter.Seq[string], size int) iter.Seq2[piece, error] {
 	return func(yield func(piece, error) bool) {
-		pieces := readPieces(files, size, m.advance)
+		how := reading{documents: m.Documents, field: m.Field, column: m.Column, size: size, cut: m.cut, progress: m.advance}
+		pieces := readPieces(files, how)
 		if texts != nil {
-			pieces = textPieces(texts, size)
+			pieces = textPieces(texts, how)
 		}
 		for p, err := range pieces {
 			if err == nil {
@@ -167,7 +202,7 @@ func (m *maker) trainTokenizer(ctx context.Context, s split) (*tokenizer.Tokeniz
 		choose := s.chooser()
 		for p, err := range m.text(ctx, m.sizeFor(s)) {
 			if err == nil {
-				if held, _ := choose(p); held {
+				if to, _ := choose(p); to != trainSide {
 					continue
 				}
 			}
@@ -178,8 +213,8 @@ func (m *maker) trainTokenizer(ctx context.Context, s split) (*tokenizer.Tokeniz
 	}, o)
 }
 
-// encode writes everything into the two streams and finishes them.
-func (m *maker) encode(ctx context.Context, tok *tokenizer.Tokenizer, s split, train, valid *shardWriter) error {
+// encode writes everything into the streams and finishes them.
+func (m *maker) encode(ctx context.Context, tok *tokenizer.Tokenizer, s split, streams []*shardWriter) error {
 	eot, _ := tok.ID(tokenizer.EndOfText) // plan has seen to it
 	write := func(w *shardWriter, first bool, text int, ids []int32) error {
 		if first {
@@ -194,17 +229,16 @@ func (m *maker) encode(ctx context.Context, tok *tokenizer.Tokenizer, s split, t
 	}
 	choose := s.chooser()
 	err := encodeAll(ctx, tok, m.text(ctx, m.sizeFor(s)), func(p piece, ids []int32) error {
-		if held, first := choose(p); held {
-			return write(valid, first, len(p.text), ids)
-		}
-		return write(train, p.first, len(p.text), ids)
+		to, first := choose(p)
+		return write(streams[to], first, len(p.text), ids)
 	})
 	if err == nil && m.validGiven() {
-		err = encodeAll(ctx, tok, m.source(ctx, m.valid, m.ValidTexts, m.pieceSize), func(p piece, ids []int32) error {
-			return write(valid, p.first, len(p.text), ids)
+		given := m.twice.valid.without(m.source(ctx, m.valid, m.ValidTexts, m.pieceSize))
+		err = encodeAll(ctx, tok, given, func(p piece, ids []int32) error {
+			return write(streams[validSide], p.first, len(p.text), ids)
 		})
 	}
-	for _, w := range []*shardWriter{train, valid} {
+	for _, w := range streams {
 		if err == nil {
 			err = w.finish()
 		}

@@ -1,10 +1,10 @@
 // Package corpus turns text into what a language model trains on: documents into a tokenizer and
-// shards of tokens on disk (Prepare), shards into two streams of tokens in memory-mapped files
+// shards of tokens on disk (Prepare), shards into streams of tokens in memory-mapped files
 // (Open), streams into batches that are pure functions of (seed, number). It knows nothing of
 // models or of training; where batches go is the caller's affair. Start with Prepare, then Open,
 // then NewShuffled for training and NewSequential for validation, each with a Task.
 //
-// A prepared folder holds tokenizer.json, train-00000.bin and on, valid-00000.bin and on, and
+// A prepared folder holds tokenizer.json, train-00000.bin and on, valid- and test-00000.bin and on, and
 // data.json, which lists the others with their checksums and is written last: without it the
 // folder holds no data. (An empty file .lock stays there, which keeps preparations apart.)
 package corpus
@@ -18,6 +18,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"march/trainloop/tokenizer"
@@ -43,6 +44,15 @@ type Info struct {
 	ValidDocuments int64 `json:"valid_documents"`
 	ValidTokens    int64 `json:"valid_tokens"`
 	ValidBytes     int64 `json:"valid_bytes"`
+	// The test stream.
+	TestDocuments int64 `json:"test_documents,omitempty"`
+	TestTokens    int64 `json:"test_tokens,omitempty"`
+	TestBytes     int64 `json:"test_bytes,omitempty"`
+	// Duplicates is how many documents were left out because they repeated another one.
+	Duplicates int64 `json:"duplicates,omitempty"`
+	// Lengths is the histogram of the training documents' lengths: Lengths[i] have more than 2^(i-1) and up to
+	// 2^i tokens, EndOfText included.
+	Lengths []int64 `json:"lengths,omitempty"`
 	// Split says how validation text was chosen: SplitGiven, SplitDocuments, SplitTail, SplitNone.
 	Split string `json:"split"`
 
@@ -74,7 +84,7 @@ const (
 // ShardInfo describes one file of tokens.
 type ShardInfo struct {
 	File      string `json:"file"`
-	Stream    string `json:"stream"` // "train" or "valid"
+	Stream    string `json:"stream"` // "train", "valid" or "test"
 	Tokens    int64  `json:"tokens"`
 	Documents int64  `json:"documents"` // that begin in it
 	Bytes     int64  `json:"bytes"`
@@ -84,10 +94,10 @@ type ShardInfo struct {
 
 // Dataset is a prepared folder, opened.
 type Dataset struct {
-	dir          string
-	info         Info
-	tok          *tokenizer.Tokenizer
-	train, valid Stream
+	dir     string
+	info    Info
+	tok     *tokenizer.Tokenizer
+	streams [len(streams)]Stream
 }
 
 // ReadInfo reads the data.json of a prepared folder without opening the rest. Where there is none
@@ -135,8 +145,8 @@ func parseInfo(data []byte) (*Info, error) {
 		if !shardName.MatchString(s.File) {
 			return nil, fmt.Errorf("shards: %q is not the name of a shard", s.File)
 		}
-		if s.Stream != trainStream && s.Stream != validStream {
-			return nil, fmt.Errorf("shards: %s belongs to stream %q, want %q or %q", s.File, s.Stream, trainStream, validStream)
+		if !slices.Contains(streams[:], s.Stream) {
+			return nil, fmt.Errorf("shards: %s belongs to stream %q, want one of %q", s.File, s.Stream, streams)
 		}
 	}
 	return info, nil
@@ -163,15 +173,13 @@ func Open(dir string) (*Dataset, error) {
 		d.Close()
 		return nil, err
 	}
-	for _, c := range []struct {
-		what           string
-		stream         *Stream
-		tokens, bytes_ int64
-	}{{trainStream, &d.train, info.Tokens, info.Bytes}, {validStream, &d.valid, info.ValidTokens, info.ValidBytes}} {
-		if c.stream.Len() != c.tokens || c.stream.Bytes() != c.bytes_ {
+	tokens := [...]int64{info.Tokens, info.ValidTokens, info.TestTokens}
+	text := [...]int64{info.Bytes, info.ValidBytes, info.TestBytes}
+	for i := range d.streams {
+		if s := &d.streams[i]; s.Len() != tokens[i] || s.Bytes() != text[i] {
 			d.Close()
 			return nil, fmt.Errorf("corpus %s: the shards of %s hold %d tokens of %d bytes, %s says %d of %d",
-				dir, c.what, c.stream.Len(), c.stream.Bytes(), infoFile, c.tokens, c.bytes_)
+				dir, streams[i], s.Len(), s.Bytes(), infoFile, tokens[i], text[i])
 		}
 	}
 	return d, nil
@@ -195,20 +203,19 @@ func (d *Dataset) mapShards() error {
 		if s == nil {
 			continue
 		}
-		if d.info.Shards[i].Stream == trainStream {
-			d.train.add(s)
-		} else {
-			d.valid.add(s)
-		}
+		d.streams[slices.Index(streams[:], d.info.Shards[i].Stream)].add(s)
 	}
 	return errors.Join(errs...)
 }
 
 // Train returns the stream to train on.
-func (d *Dataset) Train() *Stream { return &d.train }
+func (d *Dataset) Train() *Stream { return &d.streams[trainSide] }
 
 // Valid returns the stream of held-out documents; its length is 0 where none were prepared.
-func (d *Dataset) Valid() *Stream { return &d.valid }
+func (d *Dataset) Valid() *Stream { return &d.streams[validSide] }
+
+// Test returns the stream of documents that were kept for testing; its length is 0 where none were.
+func (d *Dataset) Test() *Stream { return &d.streams[testSide] }
 
 // Tokenizer returns the tokenizer of the ids.
 func (d *Dataset) Tokenizer() *tokenizer.Tokenizer { return d.tok }
@@ -221,5 +228,5 @@ func (d *Dataset) Dir() string { return d.dir }
 
 // Close gives the memory back. The streams are empty afterwards, and nothing may be reading them.
 func (d *Dataset) Close() error {
-	return errors.Join(d.train.close(), d.valid.close())
+	return errors.Join(d.streams[trainSide].close(), d.streams[validSide].close(), d.streams[testSide].close())
 }

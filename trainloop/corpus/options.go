@@ -1,6 +1,7 @@
 package corpus
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,10 +15,19 @@ import (
 
 // PrepareOptions say what to prepare. Text comes from Inputs or from Texts.
 type PrepareOptions struct {
-	// Inputs are files or glob patterns: UTF-8 text, gzip-compressed where the name ends in .gz,
-	// documents separated by lines that hold only <|endoftext|>. Blank lines around a document
-	// and a byte order mark are dropped. Text in another encoding is an error.
+	// Inputs are files or glob patterns of UTF-8 text, compressed with gzip or zstd where the name ends in .gz or
+	// .zst. What the name ends in before that tells the form: .jsonl or .ndjson for an object a line,
+	// whose Field is a document; .parquet for a column of documents; anything else for plain text, whose
+	// documents are told apart as Documents says. Blank lines around a document of plain text and a byte
+	// order mark are dropped. Text in another encoding is an error.
 	Inputs []string
+	// Documents is how documents stand in plain text: DocumentsMarked (also ""), DocumentsBlank, DocumentsLines.
+	Documents string
+	// Field of JSONL records and Column of Parquet files; "" is DefaultField.
+	Field, Column string
+	// Dedup leaves out documents whose text, byte by byte, is that of one before, or of one of the validation text
+	// given apart. It reads the text once more, and needs some 50 bytes of memory a document.
+	Dedup bool
 	// Texts are documents made in memory, taken as they are. The sequence is run through up to
 	// three times and must give the same documents each time. Empty ones are left out.
 	Texts iter.Seq[string]
@@ -30,6 +40,9 @@ type PrepareOptions struct {
 	// the share; at least one falls to each side. When documents come or go the others keep their
 	// places, so few change sides. Of a single document the last part is kept.
 	ValidFraction float64
+	// TestFraction is the share that is kept for testing, in the same way: the documents at the next places. It
+	// and ValidFraction together are less than 1. A single document is not split for it.
+	TestFraction float64
 
 	// Out is the folder to make.
 	Out string
@@ -54,8 +67,15 @@ type PrepareOptions struct {
 type From struct {
 	Inputs          []FileID `json:"inputs,omitempty"`
 	ValidInputs     []FileID `json:"valid_inputs,omitempty"`
-	Texts           bool     `json:"texts,omitempty"` // they were made in memory
+	TestInputs      []FileID `json:"test_inputs,omitempty"` // of Import
+	Texts           bool     `json:"texts,omitempty"`       // they were made in memory
 	ValidFraction   float64  `json:"valid_fraction"`
+	TestFraction    float64  `json:"test_fraction,omitempty"`
+	Documents       string   `json:"documents,omitempty"` // "": DocumentsMarked
+	Field           string   `json:"field,omitempty"`     // "": DefaultField
+	Column          string   `json:"column,omitempty"`    // the same
+	Dedup           bool     `json:"dedup,omitempty"`
+	Imported        string   `json:"imported,omitempty"`         // the form of the tokens that Import was given
 	VocabSize       int      `json:"vocab_size"`                 // asked for; 0 with a given tokenizer
 	TokenizerSHA256 string   `json:"tokenizer_sha256,omitempty"` // of a given tokenizer
 	SpecialTokens   []string `json:"special_tokens,omitempty"`
@@ -83,6 +103,10 @@ func (o PrepareOptions) plan() (*plan, error) {
 		return nil, errors.New("corpus: ValidInputs and ValidTexts are both set, want one of them at most")
 	case !(o.ValidFraction >= 0 && o.ValidFraction < 1):
 		return nil, fmt.Errorf("corpus: validation fraction %g, want 0 or more and less than 1", o.ValidFraction)
+	case !(o.TestFraction >= 0 && o.ValidFraction+o.TestFraction < 1):
+		return nil, fmt.Errorf("corpus: test fraction %g and validation fraction %g, want 0 or more each, and together less than 1", o.TestFraction, o.ValidFraction)
+	case !slices.Contains([]string{"", DocumentsMarked, DocumentsBlank, DocumentsLines}, o.Documents):
+		return nil, fmt.Errorf("corpus: documents %q, want %s, %s or %s", o.Documents, DocumentsMarked, DocumentsBlank, DocumentsLines)
 	case o.ValidFraction > 0 && p.validGiven():
 		return nil, fmt.Errorf("corpus: validation text is given, and a fraction of %g as well, want one of them", o.ValidFraction)
 	}
@@ -92,7 +116,10 @@ func (o PrepareOptions) plan() (*plan, error) {
 	if p.valid, err = resolve(o.ValidInputs); err != nil {
 		return nil, err
 	}
+	p.Documents, p.Field, p.Column = cmp.Or(o.Documents, DocumentsMarked), cmp.Or(o.Field, DefaultField), cmp.Or(o.Column, DefaultField)
 	p.from = From{
+		TestFraction: o.TestFraction, Dedup: o.Dedup,
+		Documents: unless(p.Documents, DocumentsMarked), Field: unless(p.Field, DefaultField), Column: unless(p.Column, DefaultField),
 		Inputs: fileIDs(p.train), ValidInputs: fileIDs(p.valid), Texts: o.Texts != nil,
 		ValidFraction: o.ValidFraction, VocabSize: o.VocabSize, SpecialTokens: slices.Clone(o.SpecialTokens),
 	}
@@ -109,6 +136,14 @@ func (o PrepareOptions) plan() (*plan, error) {
 	}
 	p.from.VocabSize, p.from.TokenizerSHA256 = 0, p.given.SHA256()
 	return p, nil
+}
+
+// unless returns s, "" where it is the default: what was prepared before there was a choice is the same.
+func unless(s, normal string) string {
+	if s == normal {
+		return ""
+	}
+	return s
 }
 
 func (p *plan) validGiven() bool { return len(p.ValidInputs) > 0 || p.ValidTexts != nil }
@@ -154,6 +189,16 @@ func (p *plan) matches(dir string) (ok bool, why string) {
 		return false, "the validation files are others or have changed"
 	case was.ValidFraction != now.ValidFraction:
 		return false, fmt.Sprintf("validation fraction %g, not %g", was.ValidFraction, now.ValidFraction)
+	case was.TestFraction != now.TestFraction:
+		return false, fmt.Sprintf("test fraction %g, not %g", was.TestFraction, now.TestFraction)
+	case was.Documents != now.Documents:
+		return false, fmt.Sprintf("documents %s, not %s", cmp.Or(was.Documents, DocumentsMarked), cmp.Or(now.Documents, DocumentsMarked))
+	case was.Field != now.Field || was.Column != now.Column:
+		return false, "another field or column"
+	case was.Dedup != now.Dedup:
+		return false, fmt.Sprintf("de-duplication %t, not %t", was.Dedup, now.Dedup)
+	case was.Imported != now.Imported:
+		return false, fmt.Sprintf("imported from %s", was.Imported)
 	case was.TokenizerSHA256 != now.TokenizerSHA256:
 		return false, "another tokenizer"
 	case was.VocabSize != now.VocabSize:

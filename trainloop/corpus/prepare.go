@@ -30,10 +30,7 @@ func Prepare(ctx context.Context, o PrepareOptions) (*Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(o.Out, 0o777); err != nil {
-		return nil, fmt.Errorf("corpus: %w", err)
-	}
-	unlock, waited, err := lockDir(ctx, o.Out)
+	unlock, waited, err := prepareFolder(ctx, o.Out)
 	if err != nil {
 		return nil, err
 	}
@@ -42,9 +39,6 @@ func Prepare(ctx context.Context, o PrepareOptions) (*Info, error) {
 		if ok, _ := p.matches(o.Out); ok {
 			return ReadInfo(o.Out)
 		}
-	}
-	if err := removeStaging(o.Out); err != nil {
-		return nil, err
 	}
 	staging, err := os.MkdirTemp(o.Out, stagingPrefix)
 	if err != nil {
@@ -60,6 +54,22 @@ func Prepare(ctx context.Context, o PrepareOptions) (*Info, error) {
 		return nil, err
 	}
 	return info, nil
+}
+
+// prepareFolder makes a folder to prepare into, keeps others out of it until unlock, and clears what killed
+// preparations left.
+func prepareFolder(ctx context.Context, dir string) (unlock func(), waited bool, err error) {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, false, fmt.Errorf("corpus: %w", err)
+	}
+	if unlock, waited, err = lockDir(ctx, dir); err != nil {
+		return nil, false, err
+	}
+	if err := removeStaging(dir); err != nil {
+		unlock()
+		return nil, false, err
+	}
+	return unlock, waited, nil
 }
 
 // removeStaging removes what killed preparations left. The caller holds the lock.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/crc64"
 	"io"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -42,10 +43,11 @@ const (
 const (
 	trainStream = "train"
 	validStream = "valid"
+	testStream  = "test"
 )
 
 // shardName is what shards are called.
-var shardName = regexp.MustCompile(`^(train|valid)-[0-9]{5,9}\.bin$`)
+var shardName = regexp.MustCompile(`^(train|valid|test)-[0-9]{5,9}\.bin$`)
 
 var crcTable = crc64.MakeTable(crc64.ECMA)
 
@@ -197,6 +199,9 @@ type shardWriter struct {
 	shards []ShardInfo
 	total  struct{ Tokens, Documents, Bytes int64 } // of all shards
 	counts []int64                                  // how often each token was written
+
+	lengths []int64 // as Info.Lengths
+	began   int64   // total.Tokens where the present document began
 }
 
 func newShardWriter(dir, stream string, vocab int, limit int64) *shardWriter {
@@ -212,9 +217,22 @@ func (w *shardWriter) beginDocument() error {
 			return err
 		}
 	}
+	w.endDocument()
 	w.documents = binary.LittleEndian.AppendUint64(w.documents, uint64(w.len()))
 	w.total.Documents++
 	return nil
+}
+
+// endDocument counts the length of the document that was written last.
+func (w *shardWriter) endDocument() {
+	if n := w.total.Tokens - w.began; n > 0 {
+		i := bits.Len64(uint64(n - 1))
+		for len(w.lengths) <= i {
+			w.lengths = append(w.lengths, 0)
+		}
+		w.lengths[i]++
+	}
+	w.began = w.total.Tokens
 }
 
 // write appends tokens that stand for some bytes of text. A document may go on in the next shard;
@@ -285,6 +303,7 @@ func (w *shardWriter) flush() error {
 
 // finish writes the rest.
 func (w *shardWriter) finish() error {
+	w.endDocument()
 	if w.len() == 0 {
 		return nil
 	}

@@ -183,7 +183,7 @@ func TestOpenRefuses(t *testing.T) {
 	restore()
 	info("version", "version 9, this march reads 1", func(i *Info) { i.Version = 9 })
 	info("path", "is not the name of a shard", func(i *Info) { i.Shards[0].File = "../train-00000.bin" })
-	info("stream", `belongs to stream "test"`, func(i *Info) { i.Shards[0].Stream = "test" })
+	info("stream", `belongs to stream "extra"`, func(i *Info) { i.Shards[0].Stream = "extra" })
 	info("checksum", "not from the same preparation", func(i *Info) { i.Shards[0].CRC64 = "0" })
 	info("shard's tokens", "not from the same preparation", func(i *Info) { i.Shards[1].Tokens++ })
 	info("tokens", "data.json says", func(i *Info) { i.Tokens++ })

@@ -14,7 +14,7 @@ import (
 )
 
 // piece is a stretch of a document. Documents are handled in pieces so that one larger than memory
-// is no special case; pieces encode to the same tokens as the whole (tokenizer.LastCut).
+// is no special case; pieces encode to the same tokens as the whole (LastCut of the tokenizer).
 type piece struct {
 	text  string
 	first bool // begins a document
@@ -28,17 +28,11 @@ const (
 )
 
 // textPieces cuts documents in memory. Nothing is trimmed; empty documents are left out.
-func textPieces(docs iter.Seq[string], size int) iter.Seq2[piece, error] {
+func textPieces(docs iter.Seq[string], how reading) iter.Seq2[piece, error] {
 	return func(yield func(piece, error) bool) {
 		number := 0
 		for doc := range docs {
-			c := cutter{size: size, yield: yield, name: fmt.Sprintf("document %d", number)}
-			for ; len(doc) > size; doc = doc[size:] {
-				if !c.add([]byte(doc[:size])) {
-					return
-				}
-			}
-			if !c.add([]byte(doc)) || !c.end() {
+			if !documentPieces(fmt.Sprintf("document %d", number), doc, how, yield) {
 				return
 			}
 			number++
@@ -46,12 +40,11 @@ func textPieces(docs iter.Seq[string], size int) iter.Seq2[piece, error] {
 	}
 }
 
-// filePieces reads the documents of one text: lines that hold only EndOfText stand between them.
-// Line ends at the beginning and at the end of a document are not part of it, and neither is a
-// byte order mark at the beginning of the file.
-func filePieces(name string, r io.Reader, size int, yield func(piece, error) bool) bool {
+// filePieces reads the documents of one plain text. Line ends at the beginning and at the end of a
+// document are not part of it, and neither is a byte order mark at the beginning of the file.
+func filePieces(name string, r io.Reader, how reading, yield func(piece, error) bool) bool {
 	lines := bufio.NewReaderSize(r, 64<<10)
-	c := cutter{size: size, yield: yield, name: name, trim: true}
+	c := cutter{reading: how, yield: yield, name: name, trim: true}
 	if mark, _ := lines.Peek(3); string(mark) == "\ufeff" {
 		lines.Discard(3)
 		c.at = 3
@@ -63,7 +56,16 @@ func filePieces(name string, r io.Reader, size int, yield func(piece, error) boo
 			yield(piece{}, readError(name, err))
 			return false
 		}
-		if whole && err != bufio.ErrBufferFull && string(bytes.TrimRight(line, "\r\n")) == tokenizer.EndOfText {
+		between := false // this line stands between documents
+		if whole && err != bufio.ErrBufferFull {
+			switch how.documents {
+			case DocumentsMarked:
+				between = string(bytes.TrimRight(line, "\r\n")) == tokenizer.EndOfText
+			case DocumentsBlank:
+				between = len(bytes.TrimSpace(line)) == 0
+			}
+		}
+		if between {
 			if !c.end() {
 				return false
 			}
@@ -71,8 +73,13 @@ func filePieces(name string, r io.Reader, size int, yield func(piece, error) boo
 		} else if !c.add(line) {
 			return false
 		}
+		if err == io.EOF || how.documents == DocumentsLines && err == nil {
+			if !c.end() {
+				return false
+			}
+		}
 		if err == io.EOF {
-			return c.end()
+			return true
 		}
 		whole = err == nil
 	}
@@ -88,7 +95,7 @@ func readError(name string, err error) error {
 
 // cutter collects the text of one document after the other and yields it in pieces.
 type cutter struct {
-	size  int
+	reading
 	trim  bool // drop line ends around documents
 	name  string
 	yield func(piece, error) bool
@@ -108,7 +115,7 @@ func (c *cutter) add(text []byte) bool {
 	c.text = append(c.text, text...)
 	// Looked for once for each further size bytes: a text without a space costs no more.
 	for grown := before/c.size != len(c.text)/c.size; grown && len(c.text) >= c.size; {
-		cut := tokenizer.LastCut(string(c.text))
+		cut := c.cut(string(c.text))
 		if cut == 0 && len(c.text) >= maxPiece {
 			for cut = len(c.text) - 1; cut > len(c.text)-utf8.UTFMax && !utf8.RuneStart(c.text[cut]); {
 				cut--

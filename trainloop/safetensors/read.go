@@ -3,7 +3,9 @@ package safetensors
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,6 +26,7 @@ type File struct {
 	tensors  []Info         // in the order of their bytes
 	index    map[string]int // into tensors
 	metadata map[string]string
+	expected map[string]string // digests, see Expect
 }
 
 // Open opens and checks a file: the header's length and JSON, names, dtypes, shapes, and that the
@@ -96,13 +99,40 @@ func (f *File) ReadInto(name string, dst []byte) error {
 		return fmt.Errorf("%s: tensor %q has %d bytes (%s %v), want %d", f.name, name, info.Bytes, info.DType, info.Shape, len(dst))
 	}
 	n, err := f.r.ReadAt(dst, info.Offset)
-	if n == len(dst) {
-		return nil // ReadAt may return io.EOF with the last byte
+	if n == len(dst) { // ReadAt may return io.EOF with the last byte
+		if want, ok := f.expected[name]; ok && Digest(dst) != want {
+			return fmt.Errorf("%s: tensor %q is damaged: its sha256 is not the one that was saved", f.name, name)
+		}
+		return nil
 	}
 	if errors.Is(err, io.EOF) {
 		err = errors.New("the file has become shorter since it was opened")
 	}
 	return fmt.Errorf("%s: read tensor %q: %w", f.name, name, err)
+}
+
+// Digest is the sha256 of a tensor's bytes, in lower-case hexadecimal.
+func Digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// Expect says what the tensors were when they were saved: their digests by name. A file that lacks one of
+// them, or has another one, is an error now; a tensor whose bytes differ is one when it is read. To be
+// called before the file is shared between goroutines.
+func (f *File) Expect(digests map[string]string) error {
+	for _, t := range f.tensors {
+		if _, ok := digests[t.Name]; !ok {
+			return fmt.Errorf("%s: tensor %q was not there when the file was saved", f.name, t.Name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(digests)) {
+		if _, ok := f.index[name]; !ok {
+			return f.missing(name)
+		}
+	}
+	f.expected = maps.Clone(digests)
+	return nil
 }
 
 // Close closes the file. Reading fails afterwards; the lists stay.

@@ -450,3 +450,36 @@ func TestBigEndian(t *testing.T) {
 		t.Errorf("%v, want %v", data, want)
 	}
 }
+
+func TestExpect(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.safetensors")
+	if err := WriteFile(path, []Tensor{New("a", []int{2}, []float32{1, 2}), New("b", []int{1}, []float32{3})}, nil); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	good := Digest(New("a", []int{2}, []float32{1, 2}).Data)
+	for _, c := range []struct {
+		digests map[string]string
+		want    string
+	}{
+		{map[string]string{"a": good}, `tensor "b" was not there when the file was saved`},
+		{map[string]string{"a": good, "b": "", "c": ""}, `no tensor "c"`},
+	} {
+		if err := f.Expect(c.digests); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("error %v, want %q", err, c.want)
+		}
+	}
+	if err := f.Expect(map[string]string{"a": good, "b": good}); err != nil {
+		t.Fatal(err)
+	}
+	if err := Read(f, "a", make([]float32, 2)); err != nil {
+		t.Error(err)
+	}
+	if err := Read(f, "b", make([]float32, 1)); err == nil || !strings.Contains(err.Error(), `tensor "b" is damaged`) {
+		t.Errorf("another tensor than was saved: %v", err)
+	}
+}

@@ -38,10 +38,21 @@ func (t *Tokenizer) defineAdded(added []AddedToken) error {
 		next = max(next, a.ID+1)
 	}
 	t.added = slices.Clone(added)
-	for i, normalized := range []bool{false, true} {
-		for _, a := range t.added {
-			if a.Normalized == normalized {
-				t.matchers[i].add(a)
+	// Where two are spelled alike once they are normalized, special ones come first.
+	for _, special := range []bool{true, false} {
+		for i, a := range t.added {
+			switch n := t.settings.normalizer; {
+			case a.Special != special:
+			case !a.Normalized:
+				t.matchers[0].add(a)
+			default:
+				if n != nil {
+					a.Content = n.normalize(&finder{}, a.Content)
+				}
+				if a.Content == "" {
+					return fmt.Errorf("added_tokens[%d] (%q): nothing is left of it once normalized", i, t.added[i].Content)
+				}
+				t.matchers[1].add(a)
 			}
 		}
 	}
@@ -112,10 +123,4 @@ func standsAlone(text string, start, end int) bool {
 	before, _ := utf8.DecodeLastRuneInString(text[:start])
 	after, _ := utf8.DecodeRuneInString(text[end:])
 	return (start == 0 || !wordCharacter(before)) && (end == len(text) || !wordCharacter(after))
-}
-
-// wordCharacter is \w of Unicode's regular expressions (Technical Standard 18, annex C).
-func wordCharacter(r rune) bool {
-	return unicode.In(r, unicode.L, unicode.M, unicode.Nd, unicode.Nl, unicode.Pc,
-		unicode.Other_Alphabetic, unicode.Join_Control, newLetters, newNumbers, newMarks)
 }

@@ -28,6 +28,15 @@ func init() {
 	}
 }
 
+// spell is a text in the alphabet.
+func spell(text string) string {
+	out := make([]byte, 0, len(text)+len(text)/8)
+	for i := range len(text) {
+		out = utf8.AppendRune(out, alphabet[text[i]])
+	}
+	return string(out)
+}
+
 // unspell returns the bytes that a token is spelled for; false where a character of it is not in
 // the alphabet.
 func unspell(token string) (string, bool) {

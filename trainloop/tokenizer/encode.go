@@ -27,24 +27,21 @@ func (t *Tokenizer) AppendEncodeOrdinary(dst []int32, text string) []int32 {
 func (t *Tokenizer) encode(dst []int32, text string, ordinary bool) []int32 {
 	e := t.borrow()
 	defer t.giveBack(e)
+	word := func(word string) { dst = e.appendWord(dst, t, word) }
 	t.matchers[0].split(text, ordinary, func(text string, id int32) {
 		if id >= 0 {
 			dst = append(dst, id)
 			return
+		}
+		if n := t.settings.normalizer; n != nil {
+			text = n.normalize(&e.finder, text)
 		}
 		t.matchers[1].split(text, ordinary, func(text string, id int32) {
 			if id >= 0 {
 				dst = append(dst, id)
 				return
 			}
-			if t.settings.pre.AddPrefixSpace && text[0] != ' ' {
-				text = " " + text
-			}
-			for i := 0; i < len(text); {
-				end := nextWord(text, i)
-				dst = e.appendWord(dst, t, text[i:end])
-				i = end
-			}
+			t.settings.pre.words(&e.finder, text, word)
 		})
 	})
 	return dst
@@ -85,6 +82,7 @@ type encoder struct {
 	symbols []int32
 	ranks   []int32
 	long    longWord
+	finder  finder
 }
 
 // appendWord appends the ids of one word.

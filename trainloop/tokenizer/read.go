@@ -79,25 +79,25 @@ func Parse(data []byte) (*Tokenizer, error) {
 	}{
 		{"truncation", "texts are encoded whole", f.Truncation},
 		{"padding", "texts are never padded here", f.Padding},
-		{"normalizer", "texts are encoded as they are", f.Normalizer},
 	} {
 		if !isNull(part.raw) {
 			return nil, fmt.Errorf("%s%s is not supported, want null: %s", part.name, kindOf(part.raw), part.advice)
 		}
 	}
 	s := spec{added: f.AddedTokens}
-	pre, err := parseByteLevel("pre_tokenizer", f.PreTokenizer)
-	if err == nil && pre == nil {
-		err = errors.New("pre_tokenizer: null is not supported, want ByteLevel")
-	}
-	if err != nil {
+	var err error
+	cuts := false
+	if s.settings.normalizer, cuts, err = parseNormalizer("normalizer", f.Normalizer, 0); err != nil {
 		return nil, err
 	}
-	if pre.UseRegex != nil && !*pre.UseRegex {
-		return nil, errors.New("pre_tokenizer: ByteLevel with use_regex false is not supported, want GPT-2's pattern (use_regex true)")
+	if s.settings.normalizer != nil {
+		s.settings.normalizerRaw = f.Normalizer
 	}
-	s.settings.pre = *pre
-	if s.settings.post, err = parseByteLevel("post_processor", f.PostProcessor); err != nil {
+	if s.settings.pre, err = parsePreTokenizer(f.PreTokenizer); err != nil {
+		return nil, err
+	}
+	s.settings.cuts = cuts && s.settings.pre.cuts
+	if s.settings.post, err = parsePostProcessor("post_processor", f.PostProcessor, 0); err != nil {
 		return nil, err
 	}
 	if s.settings.decoder, err = parseByteLevel("decoder", f.Decoder); err != nil {
@@ -145,13 +145,13 @@ func parseModel(raw json.RawMessage, s *spec) error {
 	return nil
 }
 
-// parseByteLevel reads a pre-tokenizer, post-processor or decoder of type ByteLevel; nil for null.
+// parseByteLevel reads a pre-tokenizer or decoder of type ByteLevel; nil for null.
 func parseByteLevel(field string, raw json.RawMessage) (*byteLevel, error) {
 	if isNull(raw) {
 		return nil, nil
 	}
-	if kind := kindOf(raw); kind != " of type ByteLevel" {
-		return nil, fmt.Errorf("%s%s is not supported, want ByteLevel", field, kind)
+	if typeOf(raw) != "ByteLevel" {
+		return nil, fmt.Errorf("%s%s is not supported, want ByteLevel", field, kindOf(raw))
 	}
 	b := byteLevel{AddPrefixSpace: true, TrimOffsets: true} // the library's defaults
 	if err := strict(raw, &b); err != nil {
@@ -160,20 +160,60 @@ func parseByteLevel(field string, raw json.RawMessage) (*byteLevel, error) {
 	return &b, nil
 }
 
-// kindOf returns " of type T" for a JSON object with that type, and with the pattern where there
-// is one, "" where it has none.
-func kindOf(raw json.RawMessage) string {
-	var kind struct {
-		Type    string `json:"type"`
-		Pattern struct{ Regex, String string }
+// parsePostProcessor checks that a post-processor only moves offsets or puts tokens around a text, which
+// is the library's add_special_tokens and left to the caller here. It is kept to be written back; a
+// ByteLevel with all that the library writes.
+func parsePostProcessor(field string, raw json.RawMessage, depth int) (json.RawMessage, error) {
+	if isNull(raw) {
+		return nil, nil
 	}
-	if json.Unmarshal(raw, &kind) != nil || kind.Type == "" {
+	switch typeOf(raw) {
+	case "ByteLevel":
+		b, err := parseByteLevel(field, raw)
+		if err != nil {
+			return nil, err
+		}
+		return b.json(), nil
+	case "TemplateProcessing", "RobertaProcessing", "BertProcessing":
+		return raw, nil
+	case "Sequence":
+		var s struct {
+			Type string            `json:"type"`
+			All  []json.RawMessage `json:"processors"`
+		}
+		if err := strict(raw, &s); err != nil {
+			return nil, fmt.Errorf("%s: %w", field, err)
+		}
+		if depth > 4 {
+			return nil, fmt.Errorf("%s: more than 4 deep", field)
+		}
+		for i, one := range s.All {
+			if _, err := parsePostProcessor(fmt.Sprintf("%s.processors[%d]", field, i), one, depth+1); err != nil {
+				return nil, err
+			}
+		}
+		return raw, nil
+	}
+	return nil, fmt.Errorf("%s%s is not supported, want ByteLevel, TemplateProcessing, RobertaProcessing, BertProcessing or a Sequence of them", field, kindOf(raw))
+}
+
+// typeOf returns the field "type" of a JSON object, "" where it has none.
+func typeOf(raw json.RawMessage) string {
+	var kind struct {
+		Type string `json:"type"`
+	}
+	if json.Unmarshal(raw, &kind) != nil {
 		return ""
 	}
-	if p := kind.Pattern.Regex + kind.Pattern.String; p != "" {
-		return fmt.Sprintf(" of type %s (pattern %q)", kind.Type, p)
+	return kind.Type
+}
+
+// kindOf returns " of type T" for a JSON object with that type, "" where it has none.
+func kindOf(raw json.RawMessage) string {
+	if kind := typeOf(raw); kind != "" {
+		return " of type " + kind
 	}
-	return " of type " + kind.Type
+	return ""
 }
 
 func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -63,6 +64,76 @@ func TestSharedTexts(t *testing.T) {
 	}
 }
 
+// What tokenizer_vectors.py --exchange wrote: vocabularies that the library trained, and what they make of
+// all of BLiMP, LAMBADA and five books.
+var exchange = flag.String("exchange", "", "folder that tokenizer_vectors.py --exchange wrote")
+
+func TestExchange(t *testing.T) {
+	if *exchange == "" {
+		t.Skip("no -exchange folder")
+	}
+	var want map[string]map[string]string
+	data, err := os.ReadFile(filepath.Join(*exchange, "digests.json"))
+	if err == nil {
+		err = json.Unmarshal(data, &want)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := map[string][]string{}
+	for _, digests := range want {
+		for file := range digests {
+			if texts[file] != nil {
+				continue
+			}
+			eachLine(t, filepath.Join(*exchange, file+".jsonl"), func(line []byte) {
+				var text string
+				if err := json.Unmarshal(line, &text); err != nil {
+					t.Fatal(err)
+				}
+				texts[file] = append(texts[file], text)
+			})
+		}
+	}
+	mine, err := Train(slices.Values(texts["documents"]), TrainOptions{VocabSize: 4000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	toks := map[string]*Tokenizer{"march": mine}
+	for name := range want {
+		if toks[name], err = Load(filepath.Join(*exchange, name+".json")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// What march writes, the library is to read: tokenizer_vectors.py --back.
+	back := filepath.Join(*exchange, "back")
+	if err := os.MkdirAll(back, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]map[string]string{}
+	for name, tok := range toks {
+		if err := tok.Save(filepath.Join(back, name+".json")); err != nil {
+			t.Fatal(err)
+		}
+		got[name] = map[string]string{}
+		for file, list := range texts {
+			ids := make([][]int32, len(list))
+			for i, text := range list {
+				ids[i] = tok.Encode(text)
+			}
+			got[name][file] = idsDigest(ids...)
+			if digest, ok := want[name][file]; ok && got[name][file] != digest {
+				t.Errorf("%s: other ids for %s", name, file)
+			}
+			t.Logf("%s: %d texts of %s", name, len(list), file)
+		}
+	}
+	data, _ = json.Marshal(got)
+	if err := os.WriteFile(filepath.Join(back, "digests.json"), data, 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func stories(t testing.TB, name string) []string {
 	data, err := os.ReadFile(filepath.Join(sharedData, "corpus", name))
 	if err != nil {
@@ -108,7 +179,7 @@ func eachLine(t testing.TB, path string, do func([]byte)) {
 		t.Fatal(err)
 	}
 	lines := bufio.NewScanner(bytes.NewReader(data))
-	lines.Buffer(nil, 1<<20)
+	lines.Buffer(nil, 4<<20)
 	for lines.Scan() {
 		do(lines.Bytes())
 	}

@@ -1,20 +1,22 @@
-// Package tokenizer is byte-level byte-pair encoding, as GPT-2 has it: training, encoding and
-// decoding, and Hugging Face's tokenizer.json both ways with identical ids. It is not a general
-// tokenizer library (no WordPiece, Unigram, normalizers or other split patterns; a file that asks
-// for one is refused by name) and it imports nothing of march but atomicfile. Start with Load or
-// Train, then Encode and Decode.
+// Package tokenizer is byte-level byte-pair encoding, as GPT-2 and its successors have it: training,
+// encoding and decoding, and Hugging Face's tokenizer.json both ways with identical ids. It is not a
+// general tokenizer library (no WordPiece, Unigram or vocabularies that are not of bytes; a file that
+// asks for something else is refused by name) and it imports nothing of march but atomicfile. Start
+// with Load or Train, then Encode and Decode.
 //
-// Text is cut into words by GPT-2's pattern (Radford et al.: Language Models are Unsupervised
-// Multitask Learners, 2019), each word becomes its UTF-8 bytes, and neighbouring tokens are merged
+// Text is cut into words, by GPT-2's pattern (Radford et al.: Language Models are Unsupervised
+// Multitask Learners, 2019) where march trains the vocabulary and by what a foreign file says
+// otherwise; each word becomes its UTF-8 bytes, and neighbouring tokens are merged
 // in the order in which training found the merges (Sennrich, Haddow, Birch: Neural Machine
 // Translation of Rare Words with Subword Units, 2016). Nothing is lost: any string, also one that
-// is not UTF-8, comes back byte by byte from DecodeBytes, but for the two things a foreign file
-// can ask for (a space before the text, byte values missing from the vocabulary).
+// is not UTF-8, comes back byte by byte from DecodeBytes, but for what a foreign file can ask for (a
+// normalizer, a space before the text, byte values missing from the vocabulary).
 package tokenizer
 
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"sync"
 )
@@ -70,8 +72,12 @@ func (p pair) key() uint64 { return uint64(uint32(p.left))<<32 | uint64(uint32(p
 // settings are the parts of tokenizer.json that are neither vocabulary nor merges. What encoding
 // does not need is kept to be written back.
 type settings struct {
-	pre           byteLevel
-	post, decoder *byteLevel // nil: null in the file
+	normalizer    normalizer      // nil: none
+	normalizerRaw json.RawMessage // as in the file
+	pre           *preTokenizer
+	cuts          bool            // see LastCut
+	post          json.RawMessage // puts tokens around a text, which is nothing that is done here
+	decoder       *byteLevel      // nil: null in the file
 	unknownToken  *string
 	prefix        *string // continuing_subword_prefix and end_of_word_suffix: null or ""
 	suffix        *string

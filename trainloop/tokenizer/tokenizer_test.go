@@ -73,6 +73,13 @@ func TestLastCut(t *testing.T) {
 	if cuts < 1000 {
 		t.Errorf("only %d texts could be cut", cuts)
 	}
+	bloom, err := Parse(edit(t, func(f map[string]any) {
+		f["pre_tokenizer"] = map[string]any{"type": "Sequence", "pretokenizers": []any{
+			map[string]any{"type": "Split", "pattern": map[string]any{"Regex": "a b"}, "behavior": "Isolated"}, map[string]any{"type": "ByteLevel"}}}
+	}))
+	if err != nil || bloom.LastCut("a b c") != 0 {
+		t.Errorf("a pattern that a cut may run through: cut at %d, %v", bloom.LastCut("a b c"), err)
+	}
 	for text, want := range map[string]int{"": 0, " ": 0, " a": 0, "a ": 1, "a b c": 3, "a  b": 1, "a\n b": 0, "\xff b": 1, "日 b": 3, "ab": 0} {
 		if got := LastCut(text); got != want {
 			t.Errorf("LastCut(%q) = %d, want %d", text, got, want)
@@ -362,6 +369,7 @@ func TestRefused(t *testing.T) {
 		}
 	}
 	type any_ = map[string]any
+	level := any_{"type": "ByteLevel"}
 	split := any_{"type": "Split", "pattern": any_{"Regex": `\p{N}{1,3}`}, "behavior": "Isolated", "invert": false}
 	for _, c := range []struct {
 		name   string
@@ -370,14 +378,29 @@ func TestRefused(t *testing.T) {
 	}{
 		{"truncation", top("truncation", any_{"max_length": 5}), "truncation is not supported"},
 		{"padding", top("padding", any_{"pad_id": 0}), "padding is not supported"},
-		{"normalizer", top("normalizer", any_{"type": "NFC"}), "normalizer of type NFC is not supported"},
+		{"normalizer", top("normalizer", any_{"type": "BertNormalizer"}), "normalizer of type BertNormalizer is not supported, want NFC"},
+		{"normalizer in a sequence", top("normalizer", any_{"type": "Sequence", "normalizers": []any{any_{"type": "NFC"}, any_{"type": "Precompiled"}}}),
+			"normalizer.normalizers[1] of type Precompiled is not supported"},
+		{"null in a sequence", top("normalizer", any_{"type": "Sequence", "normalizers": []any{nil}}), "normalizer.normalizers[0]: null"},
+		{"normalizer's field", top("normalizer", any_{"type": "NFC", "form": 1}), `normalizer: field "form" is not supported`},
+		{"long prefix", top("normalizer", any_{"type": "Prepend", "prepend": strings.Repeat("a", 300)}), "normalizer: prepend: 300 bytes, want 256 at most"},
+		{"no pattern to replace", top("normalizer", any_{"type": "Replace", "pattern": any_{}, "content": ""}), "normalizer: pattern: want either Regex or String"},
+		{"token normalized away", func(f map[string]any) {
+			f["normalizer"] = any_{"type": "Strip", "strip_left": true, "strip_right": true}
+			f["added_tokens"] = append(f["added_tokens"].([]any), any_{"id": 480, "content": "  ", "normalized": true})
+		}, "nothing is left of it once normalized"},
 		{"no pre-tokenizer", top("pre_tokenizer", nil), "pre_tokenizer: null is not supported, want ByteLevel"},
 		{"pre-tokenizer", top("pre_tokenizer", any_{"type": "Whitespace"}), "pre_tokenizer of type Whitespace is not supported"},
-		{"split pattern", top("pre_tokenizer", split), `pre_tokenizer of type Split (pattern "\\p{N}{1,3}") is not supported`},
-		{"sequence", top("pre_tokenizer", any_{"type": "Sequence", "pretokenizers": []any{split}}), "pre_tokenizer of type Sequence"},
-		{"no pattern", func(f map[string]any) { object(f, "pre_tokenizer")["use_regex"] = false }, "use_regex false is not supported"},
+		{"no bytes", top("pre_tokenizer", split), "pre_tokenizer of type Split has 0 ByteLevel, want one"},
+		{"bytes twice", top("pre_tokenizer", any_{"type": "Sequence", "pretokenizers": []any{level, level}}), "has 2 ByteLevel, want one"},
+		{"in a sequence", top("pre_tokenizer", any_{"type": "Sequence", "pretokenizers": []any{level, any_{"type": "Metaspace"}}}),
+			"pre_tokenizer.pretokenizers[1] of type Metaspace is not supported"},
+		{"split behavior", top("pre_tokenizer", any_{"type": "Split", "pattern": any_{"String": "a"}, "behavior": "Glued"}), `behavior: "Glued" is not supported`},
+		{"split pattern", top("pre_tokenizer", any_{"type": "Split", "pattern": any_{"Regex": `a\b`}, "behavior": "Isolated"}), `pre_tokenizer.pattern "a\\b": \b is not supported (at character 3)`},
+		{"empty pattern", top("pre_tokenizer", any_{"type": "Split", "pattern": any_{"String": ""}, "behavior": "Isolated"}), `pre_tokenizer.pattern: empty`},
 		{"new option", func(f map[string]any) { object(f, "pre_tokenizer")["mode"] = 1 }, `pre_tokenizer: field "mode" is not supported`},
-		{"post-processor", top("post_processor", any_{"type": "TemplateProcessing"}), "post_processor of type TemplateProcessing"},
+		{"post-processor", top("post_processor", any_{"type": "Sequence", "processors": []any{any_{"type": "TemplateProcessing"}, any_{"type": "Whisper"}}}),
+			"post_processor.processors[1] of type Whisper is not supported"},
 		{"decoder", top("decoder", any_{"type": "WordPiece"}), "decoder of type WordPiece is not supported"},
 		{"unknown field", top("extra", 1), `field "extra" is not supported`},
 		{"no model", top("model", nil), "no field model"},
@@ -447,6 +470,9 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"version":"1.0","truncation":null,"added_tokens":[{"id":0,"content":"ab","single_word":true,"rstrip":true,"normalized":true},` +
 		`{"id":3,"content":" "}],"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false,"use_regex":true},"decoder":{"type":"ByteLevel"},` +
 		`"model":{"type":"BPE","dropout":0,"end_of_word_suffix":"","fuse_unk":true,"vocab":{"ab":0,"a":1,"b":2},"merges":[["a","b"]]}}`))
+	f.Add([]byte(`{"normalizer":{"type":"Sequence","normalizers":[{"type":"NFKC"},{"type":"Lowercase"},{"type":"Replace","pattern":{"Regex":"a{2,3}|(?i:é|b)(?!\\s)"},"content":"ab"}]},` +
+		`"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},{"type":"Split","pattern":{"Regex":"(?>[^\\p{L}\\r]?+[a-z]*?)\\d|.+"},"behavior":"MergedWithNext","invert":true},{"type":"ByteLevel","use_regex":false}]},` +
+		`"post_processor":{"type":"TemplateProcessing"},"model":{"vocab":{"a":0,"b":1,"ab":2},"merges":["a b"]}}`))
 	f.Add([]byte(`{"pre_tokenizer":{"type":"ByteLevel"},"model":{"vocab":{"":5,"\ud800":1},"merges":[["a",""]]}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		tok, err := Parse(data)

@@ -7,11 +7,13 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -204,6 +206,46 @@ func TestUnicodeClasses(t *testing.T) {
 	}{{"split", want.Split, split}, {"word", want.Word, word}} {
 		if got := fmt.Sprintf("%x", sha256.Sum256(c.got)); got != c.want {
 			t.Errorf("%s: sha256 of all classes %s, want %s", c.what, got, c.want)
+		}
+	}
+}
+
+// Every property of patterns holds what it does in the library, and every code point, alone and before
+// marks, is normalized alike.
+func TestUnicodeTables(t *testing.T) {
+	var want struct{ Properties, Normalized map[string]string }
+	readVectors(t, "unicode.json", &want)
+	if len(want.Properties) != len(properties)+1 {
+		t.Errorf("%d properties in unicode.json, %d here and Digits", len(want.Properties), len(properties))
+	}
+	for name, digest := range want.Properties {
+		has := isNumeric
+		if name != "Digits" {
+			has = func(r rune) bool { return unicode.In(r, properties[name]...) }
+		}
+		list := bytes.Repeat([]byte("0"), 0x110000)
+		for r := range rune(0x110000) {
+			if utf8.ValidRune(r) && has(r) {
+				list[r] = '1'
+			}
+		}
+		if fmt.Sprintf("%x", sha256.Sum256(list)) != digest {
+			t.Errorf("%s: other characters than in the library", name)
+		}
+	}
+	for name, digest := range want.Normalized {
+		n, _, err := parseNormalizer("normalizer", json.RawMessage(`{"type":"`+name+`"}`), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hash := sha256.New()
+		for r := range rune(0x110000) {
+			if utf8.ValidRune(r) {
+				io.WriteString(hash, n.normalize(nil, string(r))+n.normalize(nil, "a"+string(r)+"\u0334\u0301"))
+			}
+		}
+		if fmt.Sprintf("%x", hash.Sum(nil)) != digest {
+			t.Errorf("%s: other texts than the library's", name)
 		}
 	}
 }

@@ -37,10 +37,14 @@ func (t *Tokenizer) JSON() []byte {
 		}
 		w.line(1, "],")
 	}
-	w.line(1, `"normalizer": null,`)
-	w.byteLevel("pre_tokenizer", &t.settings.pre)
-	w.byteLevel("post_processor", t.settings.post)
-	w.byteLevel("decoder", t.settings.decoder)
+	w.part("normalizer", t.settings.normalizerRaw)
+	if t.settings.pre.one != nil {
+		w.part("pre_tokenizer", t.settings.pre.one.json())
+	} else {
+		w.part("pre_tokenizer", t.settings.pre.raw)
+	}
+	w.part("post_processor", t.settings.post)
+	w.part("decoder", t.settings.decoder.json())
 	w.line(1, `"model": {`)
 	w.line(2, `"type": "BPE",`)
 	w.line(2, `"dropout": null,`)
@@ -86,17 +90,24 @@ func (w *writer) line(indent int, format string, args ...any) {
 	w.WriteByte('\n')
 }
 
-func (w *writer) byteLevel(field string, b *byteLevel) {
-	if b == nil {
-		w.line(1, `"%s": null,`, field)
-		return
+// part writes a field of JSON that is at hand, nil as null.
+func (w *writer) part(field string, raw json.RawMessage) {
+	if raw == nil {
+		raw = json.RawMessage("null")
 	}
-	w.line(1, `"%s": {`, field)
-	w.line(2, `"type": "ByteLevel",`)
-	w.line(2, `"add_prefix_space": %t,`, b.AddPrefixSpace)
-	w.line(2, `"trim_offsets": %t,`, b.TrimOffsets)
-	w.line(2, `"use_regex": %t`, b.UseRegex == nil || *b.UseRegex)
-	w.line(1, "},")
+	var compact, out bytes.Buffer
+	json.Compact(&compact, raw) // it was read, or is written here: no error is possible
+	json.Indent(&out, compact.Bytes(), "  ", "  ")
+	w.line(1, `"%s": %s,`, field, out.Bytes())
+}
+
+// json returns what the library writes, nil for nil.
+func (b *byteLevel) json() json.RawMessage {
+	if b == nil {
+		return nil
+	}
+	return fmt.Appendf(nil, `{"type":"ByteLevel","add_prefix_space":%t,"trim_offsets":%t,"use_regex":%t}`,
+		b.AddPrefixSpace, b.TrimOffsets, b.UseRegex == nil || *b.UseRegex)
 }
 
 func comma(i, n int) string {

@@ -1,0 +1,123 @@
+package trainloop
+
+import (
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"march/trainloop/corpus"
+	"march/trainloop/safetensors"
+)
+
+// Policy says what becomes of a run at a step whose loss or gradient is no number. The parameters never
+// see such a step: update.onnx gates it.
+type Policy string
+
+const (
+	StopDiverged Policy = "stop" // the run ends with an error; also ""
+	SkipDiverged Policy = "skip" // the step is logged as skipped and the next one is taken
+)
+
+// ParsePolicy reads a policy's name.
+func ParsePolicy(name string) (Policy, error) {
+	switch p := Policy(name); p {
+	case StopDiverged, SkipDiverged:
+		return p, nil
+	}
+	return "", fmt.Errorf("policy %q: wanted %s or %s", name, StopDiverged, SkipDiverged)
+}
+
+// maxSkipped is how many steps in a row are skipped: after so many the model is broken, not a batch.
+const maxSkipped = 10
+
+// Divergence is a step whose loss or gradient was no number. As an error it wraps [ErrDiverged].
+type Divergence struct {
+	Step        int64
+	First, Last int64 // its micro-batches
+	What        string
+	Batch       string // the file that holds them, "" where it could not be written
+}
+
+func (d *Divergence) Error() string {
+	text := fmt.Sprintf("%v at step %d (micro-batches %d to %d): %s; that step changed no parameter. A lower training.rate or a longer training.warmup may help",
+		ErrDiverged, d.Step, d.First, d.Last, d.What)
+	if d.Batch != "" {
+		text += "; the batch is in " + d.Batch
+	}
+	return text
+}
+
+func (d *Divergence) Unwrap() error { return ErrDiverged }
+
+// divergence looks at what a step of n micro-batches gave; nil where all of it are numbers.
+func divergence(r StepResult, n int64) *Divergence {
+	d := &Divergence{Step: r.Step, First: (r.Step - 1) * n, Last: r.Step*n - 1}
+	loss, means := r.Sums.Loss/float64(r.Sums.Count), r.Sums.perLabel()
+	if !finite(loss) || !finite(r.Norm) {
+		d.What = fmt.Sprintf("loss %v, gradient norm %v", loss, r.Norm)
+		return d
+	}
+	for _, name := range slices.Sorted(maps.Keys(means)) {
+		if !finite(means[name]) {
+			d.What = fmt.Sprintf("%s is %v a label", name, means[name])
+			return d
+		}
+	}
+	return nil
+}
+
+// guard carries out a policy over a run.
+type guard struct {
+	policy Policy
+	inRow  int // steps that were skipped one after the other
+}
+
+// passed notes a step that gave numbers.
+func (g *guard) passed() { g.inRow = 0 }
+
+// failed says what becomes of one that gave none: nil, it is skipped, or the error that ends the run.
+// The batch is written into the run's folder either way, so that the step can be taken again elsewhere.
+func (g *guard) failed(d *Divergence, run string, from Batches, warn func(string)) error {
+	path := filepath.Join(run, "diverged", fmt.Sprintf("step-%08d.safetensors", d.Step))
+	if err := writeBatches(path, from, d.First, d.Last); err != nil {
+		warn(fmt.Sprintf("the batch of step %d could not be saved: %v", d.Step, err))
+	} else {
+		d.Batch = path
+	}
+	if g.policy != SkipDiverged {
+		return d
+	}
+	if g.inRow++; g.inRow > maxSkipped {
+		return fmt.Errorf("%d steps in a row were skipped: %w", maxSkipped, d)
+	}
+	warn("skipped: " + d.Error())
+	return nil
+}
+
+// writeBatches writes micro-batches as they are fed: each array int32 [micro-batches, …], with the numbers in
+// the metadata.
+func writeBatches(path string, from Batches, first, last int64) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return err
+	}
+	shapes := from.Shapes()
+	b := shapes.New()
+	data := map[string][]byte{}
+	for micro := first; micro <= last; micro++ {
+		from.Fill(micro, b)
+		for _, name := range corpus.Arrays() {
+			for _, x := range b.Array(name) {
+				data[name] = binary.LittleEndian.AppendUint32(data[name], uint32(int32(x)))
+			}
+		}
+	}
+	var tensors []safetensors.Tensor
+	for name, d := range data {
+		tensors = append(tensors, safetensors.Tensor{Name: name, DType: "I32", Shape: append([]int{int(last - first + 1)}, shapes.Of(name)...), Data: d})
+	}
+	return safetensors.WriteFile(path, tensors, map[string]string{"producer": "march", "first_micro_batch": strconv.FormatInt(first, 10)})
+}
