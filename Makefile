@@ -7,7 +7,7 @@ CHECKER  := $(CACHE)/checker-onnx-1.23.2
 STATIC   := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
-.PHONY: all setup build bench test test-race check-onnx lint generate goldens clean
+.PHONY: all setup setup-cuda build bench test test-race check-onnx lint generate goldens clean
 
 all: build
 
@@ -15,6 +15,10 @@ all: build
 # Compiled as build is, so that a first build need not compile the same again.
 setup:
 	$(GO) run -trimpath ./tools/setup
+
+# The build for NVIDIA's GPUs (Linux on x86-64), beside the other. Nothing else asks for it.
+setup-cuda:
+	$(GO) run -trimpath ./tools/setup --cuda
 
 build:
 	$(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/march ./cmd/march

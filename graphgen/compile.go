@@ -38,7 +38,8 @@ type Program struct {
 }
 
 // Compile decomposes the graph's operators for a target, rewrites what is cheaper
-// another way, drops what no output needs, and verifies the result of each pass.
+// another way, drops what no output needs, computes in float32 what has no kernel in
+// bfloat16, and verifies the result of each pass.
 func (g *Graph) Compile(t Target) (*Program, error) {
 	var out *Graph
 	err := Build(func() error {
@@ -48,6 +49,7 @@ func (g *Graph) Compile(t Target) (*Program, error) {
 		for _, pass := range []func(*Graph) *Graph{
 			func(g *Graph) *Graph { return lower(g, t) },
 			func(g *Graph) *Graph { return prune(rewrite(prune(g))) },
+			widen,
 		} {
 			g = pass(g)
 			if err := g.Verify(); err != nil {

@@ -3,6 +3,7 @@ package graphgen
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -303,5 +304,143 @@ func TestHistogram(t *testing.T) {
 	RMSNorm(x, in(g, 4), 1e-5)
 	if h := g.Histogram(); !maps.Equal(h, map[string]int{"Exp": 2, "Tanh": 1, "Add": 1, "com.microsoft.FusedMatMul": 1, "march.RMSNorm": 1}) {
 		t.Errorf("%v", h)
+	}
+}
+
+// attentionGradient is a compiled attention of one sequence with its gradient.
+func attentionGradient(t *testing.T, target Target, d DType, a Attention, size int) *Graph {
+	t.Helper()
+	g := New()
+	q, k, v := g.Input("q", d, a.Batch*a.Queries, a.Heads*size), g.Input("k", d, a.Batch*a.Keys, a.Heads*size), g.Input("v", d, a.Batch*a.Keys, a.Heads*size)
+	y := a.Apply(q, k, v, AttentionInputs{})
+	g.Output("y", y)
+	dy := g.Input("dy", d, y.Shape()...)
+	for i, x := range gradientsOf(t, Cast(sum(Mul(y, dy)), Float32), nil, q, k, v) {
+		g.Output(fmt.Sprint("d", i), x)
+	}
+	p, err := g.Compile(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.Graph
+}
+
+// TestBlocksOfQueries: long causal attention has no array of all queries and all keys, and
+// its largest arrays together are half as large and a little.
+func TestBlocksOfQueries(t *testing.T) {
+	for _, target := range Targets() {
+		for _, c := range []struct {
+			a      Attention
+			blocks int
+			most   int // keys of a block
+		}{
+			{Attention{Batch: 1, Queries: 512, Keys: 512, Heads: 1, Causal: true}, 1, 512},
+			{Attention{Batch: 1, Queries: 2048, Keys: 2048, Heads: 1, Causal: true}, 4, 2048},
+			{Attention{Batch: 1, Queries: 2048, Keys: 2048, Heads: 1, Causal: true, Window: 513}, 4, 1024},
+			{Attention{Batch: 1, Queries: 2048, Keys: 2048, Heads: 1, Causal: true, Window: 514}, 4, 1536},
+			{Attention{Batch: 1, Queries: 2048, Keys: 2048, Heads: 1}, 1, 2048},
+			{Attention{Batch: 1, Queries: 1100, Keys: 1100, Heads: 1, Causal: true}, 1, 1100},
+		} {
+			g := attentionGradient(t, target, Float32, c.a, 8)
+			blocks, most := 0, 0
+			for _, n := range g.nodes {
+				if n.Op.Name == "Softmax" {
+					blocks, most = blocks+1, max(most, n.Out[0].Dim(-1))
+				}
+			}
+			if blocks != c.blocks || most != c.most {
+				t.Errorf("%s, %+v: %d softmaxes, %d keys at most, wanted %d and %d", target, c.a, blocks, most, c.blocks, c.most)
+			}
+		}
+	}
+}
+
+// TestCentredInProduct: with many keys the row sums are taken off within a product, where
+// nothing else needs the array between.
+func TestCentredInProduct(t *testing.T) {
+	for keys, passes := range map[int]int{8*16 - 1: 1, 8 * 16: 0} {
+		g := attentionGradient(t, ORT, BFloat16, Attention{Batch: 2, Queries: 3, Keys: keys, Heads: 2}, 8)
+		got := 0
+		for _, n := range g.nodes {
+			if n.Op.Name == "Sub" && n.Out[0].Dim(-1) == keys {
+				got++
+			}
+		}
+		if got != passes {
+			t.Errorf("%d keys: %d subtractions from arrays of probabilities, wanted %d", keys, got, passes)
+		}
+	}
+}
+
+// TestLargeArrays: an array that no cache holds has its activation from one kernel, what
+// passes a norm in one sum with the norm's gradient, and no logit's array but the product,
+// its softmax and what the two gradients read.
+func TestLargeArrays(t *testing.T) {
+	for _, c := range []struct {
+		rows           int
+		d              DType
+		kernels, slope int
+		sums           int
+	}{{16, Float32, 0, 0, 0}, {16, BFloat16, 2, 1, 0}, {1 << 17, Float32, 2, 0, 1}, {1 << 17, BFloat16, 2, 1, 1}} {
+		g := New()
+		x, w, table, ids := g.Input("x", c.d, c.rows, 32), g.Input("w", c.d, 32), g.Input("table", c.d, 64, 32), g.Input("ids", Int64, c.rows)
+		h := Add(x, Activation("silu", Activation("gelu_tanh", LayerNorm(x, w, g.Fill(c.d, 0, 32), 1e-5))))
+		loss := LossHead(h, table, nil, ids)
+		g.Output("loss", loss)
+		for i, d := range gradientsOf(t, loss, nil, x, w, table) {
+			g.Output(fmt.Sprint("d", i), d)
+		}
+		p, err := g.Compile(ORT)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := p.Graph.Histogram()
+		if got := o["com.microsoft.FastGelu"] + o["com.microsoft.QuickGelu"]; got != c.kernels {
+			t.Errorf("%d rows, %s: %d activations are kernels, wanted %d", c.rows, c.d, got, c.kernels)
+		}
+		if got := o["Gather"]; got != 1+c.slope { // the labels' rows
+			t.Errorf("%d rows, %s: %d look-ups, wanted %d", c.rows, c.d, got, 1+c.slope)
+		}
+		if o["Sum"] != c.sums {
+			t.Errorf("%d rows, %s: %d sums of three, wanted %d", c.rows, c.d, o["Sum"], c.sums)
+		}
+		for _, n := range p.Graph.nodes {
+			if s := n.Out[0].Shape(); s.Equal(Shape{c.rows, 64}) && n.Op.Name != "Gemm" && n.Op.Name != "Softmax" {
+				t.Errorf("%d rows, %s: %s makes another array of the logits' size", c.rows, c.d, n)
+			}
+		}
+	}
+}
+
+// TestSlopes: the table that derivatives are looked up in holds the derivative of its function.
+func TestSlopes(t *testing.T) {
+	reference := map[string]func(x float64) float64{
+		"gelu_tanh": func(x float64) float64 {
+			return x / 2 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x)))
+		},
+		"gelu": func(x float64) float64 { return x / 2 * (1 + math.Erf(x/math.Sqrt2)) },
+	}
+	for _, f := range activations {
+		if f.slope == nil {
+			continue
+		}
+		g := New()
+		at := f.lookUp(g.Input("x", BFloat16, 3)).node
+		table := at.In[0].value.Floats
+		for x := -9.0; x <= 9; x += 1.0 / 16 {
+			want := (reference[f.name](x+1e-5) - reference[f.name](x-1e-5)) / 2e-5
+			i := int(max(-slopeBound, min(slopeBound, x)) * slopeSteps)
+			if got := table[(i+len(table))%len(table)]; math.Abs(got-want) > 1e-6 {
+				t.Errorf("%s: slope at %v is %v, wanted %v", f.name, x, got, want)
+			}
+		}
+		for i := 1; i < slopeSteps/16; i++ { // where bfloat16 is finer than the table
+			for _, x := range []int{i, -i} {
+				got, next := table[(x+len(table))%len(table)], f.slope((float64(x)+float64(x/i))/slopeSteps)
+				if math.Abs(got-next) > 1.0/512 {
+					t.Errorf("%s: slopes next to %d/%d differ by %v", f.name, x, slopeSteps, math.Abs(got-next))
+				}
+			}
+		}
 	}
 }

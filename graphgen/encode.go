@@ -192,17 +192,26 @@ func (e *encoder) name(t *Tensor) string {
 	return name
 }
 
-// fill emits a node that makes a filled constant at run time.
+// fill emits a node that makes a filled constant at run time; in bfloat16, which neither
+// ONNX Runtime nor every reader takes as this node's value, by way of float32.
 func (e *encoder) fill(name string, t *Tensor, v float64) {
-	shape := e.name(t.g.Ints(dims(t.Shape())))
-	value := &onnxpb.TensorProto{DataType: proto.Int32(int32(dataTypes[t.DType()])), Dims: []int64{1}}
-	if t.DType().Float() {
-		value.RawData = e.raw(t.DType(), &Value{Floats: []float64{v}}, 1)
+	shape, typ, out := e.name(t.g.Ints(dims(t.Shape()))), t.DType(), name
+	if typ == BFloat16 {
+		typ, out = Float32, e.unique(name+"_float32")
+		defer func() {
+			e.pb.Node = append(e.pb.Node, &onnxpb.NodeProto{
+				OpType: proto.String("Cast"), Name: proto.String(name), Input: []string{out}, Output: []string{name},
+				Attribute: []*onnxpb.AttributeProto{e.attribute("to", BFloat16)}})
+		}()
+	}
+	value := &onnxpb.TensorProto{DataType: proto.Int32(int32(dataTypes[typ])), Dims: []int64{1}}
+	if typ.Float() {
+		value.RawData = e.raw(typ, &Value{Floats: []float64{v}}, 1)
 	} else {
-		value.RawData = e.raw(t.DType(), &Value{Ints: []int64{int64(v)}}, 1)
+		value.RawData = e.raw(typ, &Value{Ints: []int64{int64(v)}}, 1)
 	}
 	e.pb.Node = append(e.pb.Node, &onnxpb.NodeProto{
-		OpType: proto.String("ConstantOfShape"), Name: proto.String(name), Input: []string{shape}, Output: []string{name},
+		OpType: proto.String("ConstantOfShape"), Name: proto.String(out), Input: []string{shape}, Output: []string{out},
 		Attribute: []*onnxpb.AttributeProto{{Name: proto.String("value"), Type: onnxpb.AttributeProto_TENSOR.Enum(), T: value}},
 	})
 }

@@ -70,10 +70,14 @@ func (g *Graph) pullBack(n *Node, dy []*Tensor, needed map[*Tensor]bool, sum, in
 		if x == nil || dx[i] == nil || !needed[x] {
 			continue
 		}
-		if dx[i].DType() != x.DType() || !x.Shape().spreadsTo(dx[i].Shape()) {
+		if d := dx[i].DType(); d != x.DType() && d != summedType(x.DType()) || !x.Shape().spreadsTo(dx[i].Shape()) {
 			return fmt.Errorf("%s: gradient %d of %s is %s for %s", n, i, n.Op.Name, dx[i], x)
 		}
 		d := sumTo(dx[i], x.Shape())
+		if of := x.copyOf(); of != nil {
+			x = of // the gradients of a copy's readers add up unrounded, in the accumulator
+		}
+		d = Cast(d, x.DType())
 		if sum[x] == nil {
 			sum[x] = into[x]
 		}

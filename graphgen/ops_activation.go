@@ -13,8 +13,55 @@ import (
 type activation struct {
 	name    string
 	forward func(x *Tensor) *Tensor
-	// grad is dy·f'(x).
-	grad func(x, dy *Tensor) *Tensor
+	// grad is dy·f'(x), for y = f(x).
+	grad func(x, y, dy *Tensor) *Tensor
+	// kernel is the contrib operator that is the function; "": none.
+	kernel string
+	// slope is f', of functions whose derivative may be looked up.
+	slope func(x float64) float64
+}
+
+// apply is f(x): of large arrays one kernel, where the target has one, a pass in place of
+// six and nothing but x and f(x) to keep until the gradient. What fits a cache is written
+// out, for the derivative then finds half of itself there.
+func (f activation) apply(x *Tensor, t Target) *Tensor {
+	if f.kernel != "" && t.contrib() && (x.DType() == BFloat16 || x.large()) {
+		return contribActivation(f.kernel, x)
+	}
+	return f.forward(x)
+}
+
+// gradient is dy·f'(x).
+func (f activation) gradient(x, dy *Tensor, t Target) *Tensor {
+	if lookUpSlopes && f.slope != nil && x.DType() == BFloat16 && t.contrib() {
+		return Mul(dy, f.lookUp(x))
+	}
+	return f.grad(x, f.apply(x, t), dy)
+}
+
+// lookUpSlopes says whether derivatives in bfloat16 are looked up in a table. It is a constant
+// so that either way can be measured: for GELU the table takes 15 reads and writes
+// of an array (scale, two bounds, index of twice the size, look-up, product), the arithmetic 31.
+const lookUpSlopes = true
+
+// A table of slopes holds f'(i/slopeSteps) for |i| ≤ slopeBound·slopeSteps.
+const (
+	slopeSteps = 2048 // bfloat16 from 1/16 on, and its sums with 0, are multiples of 1/slopeSteps
+	slopeBound = 8    // beyond it the slopes are 0 and 1 to bfloat16
+)
+
+// lookUp is f'(x) for x in bfloat16, which has few values: those from 1/16 on are looked up
+// exactly, smaller ones are rounded towards zero by at most 1/2048, which changes no slope
+// near zero by more than rounding to bfloat16 does. What is negative counts
+// from the table's end.
+func (f activation) lookUp(x *Tensor) *Tensor {
+	const n = slopeBound * slopeSteps
+	slopes := make([]float64, 2*n+1)
+	for i := -n; i <= n; i++ {
+		slopes[(i+len(slopes))%len(slopes)] = f.slope(float64(i) / slopeSteps)
+	}
+	at := Scale(Max(Min(x, x.like(slopeBound)), x.like(-slopeBound)), slopeSteps)
+	return one("Gather", Attrs{"axis": 0}, x.g.Floats(x.DType(), slopes), Cast(at, Int32))
 }
 
 // The tanh form of GELU (Hendrycks and Gimpel, 2016), x/2·(1 + tanh u) with
@@ -29,45 +76,78 @@ func geluGate(x *Tensor) *Tensor {
 	return Sigmoid(Mul(x, Shift(Scale(Mul(x, x), geluK), geluC)))
 }
 
+// positive is where x > 0: in bfloat16, which has no comparisons, where relu(x) is not zero.
+func positive(x *Tensor) *Tensor {
+	if x.DType() == BFloat16 {
+		return Cast(Relu(x), Bool)
+	}
+	return Greater(x, x.like(0))
+}
+
 // normCDF is Φ(x), the standard normal distribution's.
 func normCDF(x *Tensor) *Tensor { return Shift(Scale(Erf(Scale(x, math.Sqrt2/2)), 0.5), 0.5) }
 
 var activations = []activation{
-	{"relu",
-		Relu,
-		func(x, dy *Tensor) *Tensor { return Where(Greater(x, x.like(0)), dy, x.like(0)) }},
-	{"squared_relu",
-		func(x *Tensor) *Tensor { r := Relu(x); return Mul(r, r) },
-		func(x, dy *Tensor) *Tensor { return Mul(dy, Scale(Relu(x), 2)) }},
-	{"gelu_tanh",
-		func(x *Tensor) *Tensor { return Mul(x, geluGate(x)) },
-		func(x, dy *Tensor) *Tensor {
-			// f' = σ + y·(1−σ)·z' with y = x·σ from the forward pass and z' = 3·geluK·x² + geluC.
+	{name: "relu",
+		forward: Relu,
+		grad:    func(x, _, dy *Tensor) *Tensor { return Where(positive(x), dy, x.like(0)) }},
+	{name: "squared_relu",
+		forward: func(x *Tensor) *Tensor { r := Relu(x); return Mul(r, r) },
+		grad:    func(x, _, dy *Tensor) *Tensor { return Mul(dy, Scale(Relu(x), 2)) }},
+	{name: "gelu_tanh", kernel: "FastGelu",
+		forward: func(x *Tensor) *Tensor { return Mul(x, geluGate(x)) },
+		grad: func(x, y, dy *Tensor) *Tensor {
+			// f' = σ + y·(1−σ)·z' with y = x·σ and z' = 3·geluK·x² + geluC.
 			s := geluGate(x)
 			dz := Shift(Scale(Mul(x, x), 3*geluK), geluC)
-			return Mul(dy, Add(s, Mul(Mul(Mul(x, s), OneMinus(s)), dz)))
+			return Mul(dy, Add(s, Mul(Mul(y, OneMinus(s)), dz)))
+		},
+		slope: func(x float64) float64 {
+			s := 1 / (1 + math.Exp(-x*(geluC+geluK*x*x)))
+			return s + x*s*(1-s)*(3*geluK*x*x+geluC)
 		}},
-	{"gelu", // exact: x·Φ(x)
-		func(x *Tensor) *Tensor { return Mul(x, normCDF(x)) },
-		func(x, dy *Tensor) *Tensor {
+	{name: "gelu", kernel: "Gelu", // exact: x·Φ(x)
+		forward: func(x *Tensor) *Tensor { return Mul(x, normCDF(x)) },
+		grad: func(x, _, dy *Tensor) *Tensor {
 			density := Scale(Exp(Scale(Mul(x, x), -0.5)), 1/math.Sqrt(2*math.Pi))
 			return Mul(dy, Add(normCDF(x), Mul(x, density)))
+		},
+		slope: func(x float64) float64 {
+			return 0.5*math.Erfc(-x/math.Sqrt2) + x*math.Exp(-x*x/2)/math.Sqrt(2*math.Pi)
 		}},
-	{"silu",
-		func(x *Tensor) *Tensor { return Mul(x, Sigmoid(x)) },
-		func(x, dy *Tensor) *Tensor {
+	{name: "silu", kernel: "QuickGelu",
+		forward: func(x *Tensor) *Tensor { return Mul(x, Sigmoid(x)) },
+		grad: func(x, _, dy *Tensor) *Tensor {
 			s := Sigmoid(x)
 			return Mul(dy, Mul(s, Shift(Mul(x, OneMinus(s)), 1)))
 		}},
-	{"sigmoid",
-		Sigmoid,
-		func(x, dy *Tensor) *Tensor { s := Sigmoid(x); return Mul(dy, Mul(s, OneMinus(s))) }},
-	{"tanh",
-		Tanh,
-		func(x, dy *Tensor) *Tensor { y := Tanh(x); return Mul(dy, OneMinus(Mul(y, y))) }},
-	{"identity",
-		func(x *Tensor) *Tensor { return x },
-		func(_, dy *Tensor) *Tensor { return dy }},
+	{name: "sigmoid",
+		forward: Sigmoid,
+		grad:    func(x, _, dy *Tensor) *Tensor { s := Sigmoid(x); return Mul(dy, Mul(s, OneMinus(s))) }},
+	{name: "tanh",
+		forward: Tanh,
+		grad:    func(_, y, dy *Tensor) *Tensor { return Mul(dy, OneMinus(Mul(y, y))) }},
+	{name: "identity",
+		forward: func(x *Tensor) *Tensor { return x },
+		grad:    func(_, _, dy *Tensor) *Tensor { return dy }},
+}
+
+// contribActivation is one of ONNX Runtime's activations: FastGelu, the tanh form of GELU;
+// Gelu, the exact one; QuickGelu, x·σ(x).
+func contribActivation(kernel string, x *Tensor) *Tensor {
+	if kernel == "QuickGelu" {
+		return one(kernel, Attrs{"alpha": 1.0}, x)
+	}
+	return one(kernel, nil, x)
+}
+
+func init() {
+	for _, name := range []string{"FastGelu", "Gelu", "QuickGelu"} {
+		register(&Op{
+			Name: name, Domain: "com.microsoft", Elementwise: true, NoGrad: "only decompositions use it",
+			Infer: func(_ *Graph, n *Node) []Type { return []Type{n.In[0].typ} },
+		})
+	}
 }
 
 // ActivationNames lists the activations that Activation and GLU know.
@@ -104,7 +184,7 @@ func sameAsInputs(names ...string) func(g *Graph, n *Node) []Type {
 
 var _ = register(&Op{
 	Name: "Activation", Domain: "march", Infer: sameAsInputs("y"),
-	Lower: func(_ *Graph, n *Node, _ Target) []*Tensor { return []*Tensor{n.activation().forward(n.In[0])} },
+	Lower: func(_ *Graph, n *Node, t Target) []*Tensor { return []*Tensor{n.activation().apply(n.In[0], t)} },
 	Grad: func(_ *Graph, n *Node, dy []*Tensor) []*Tensor {
 		return []*Tensor{one("ActivationGrad", n.Attrs, n.In[0], dy[0])}
 	},
@@ -113,7 +193,9 @@ var _ = register(&Op{
 var _ = register(&Op{
 	Name: "ActivationGrad", Domain: "march", NoGrad: secondOrder, // inputs x, dy
 	Infer: sameAsInputs("dx"),
-	Lower: func(_ *Graph, n *Node, _ Target) []*Tensor { return []*Tensor{n.activation().grad(n.In[0], n.In[1])} },
+	Lower: func(_ *Graph, n *Node, t Target) []*Tensor {
+		return []*Tensor{n.activation().gradient(n.In[0], n.In[1], t)}
+	},
 })
 
 const secondOrder = "second derivatives are not needed"
@@ -129,8 +211,8 @@ func Activation(kind string, x *Tensor) *Tensor {
 
 var _ = register(&Op{
 	Name: "GLU", Domain: "march", Infer: sameAsInputs("y"), // inputs gate, up
-	Lower: func(_ *Graph, n *Node, _ Target) []*Tensor {
-		return []*Tensor{Mul(n.activation().forward(n.In[0]), n.In[1])}
+	Lower: func(_ *Graph, n *Node, t Target) []*Tensor {
+		return []*Tensor{Mul(n.activation().apply(n.In[0], t), n.In[1])}
 	},
 	Grad: func(_ *Graph, n *Node, dy []*Tensor) []*Tensor {
 		return n.In[0].g.apply("GLUGrad", n.Attrs, n.In[0], n.In[1], dy[0])
@@ -140,10 +222,10 @@ var _ = register(&Op{
 var _ = register(&Op{
 	Name: "GLUGrad", Domain: "march", NoGrad: secondOrder, // inputs gate, up, dy
 	Infer: sameAsInputs("dgate", "dup"),
-	Lower: func(_ *Graph, n *Node, _ Target) []*Tensor {
+	Lower: func(_ *Graph, n *Node, t Target) []*Tensor {
 		gate, up, dy := n.In[0], n.In[1], n.In[2]
 		f := n.activation()
-		return []*Tensor{f.grad(gate, Mul(dy, up)), Mul(dy, f.forward(gate))}
+		return []*Tensor{f.gradient(gate, Mul(dy, up), t), Mul(dy, f.apply(gate, t))}
 	},
 })
 

@@ -16,6 +16,8 @@ type Attention struct {
 	Causal               bool    // position i sees j ≤ i
 	Window               int     // position i sees j > i − Window only; 0: no bound
 	Memory               int     // so many keys at the end are another sequence's, which every query sees; 0: none
+
+	offset int // the first query's position, counted from the first key's: of a block (blocks)
 }
 
 // AttentionInputs are an attention's further inputs; each may be nil.
@@ -65,9 +67,7 @@ var _ = register(&Op{
 		return []Type{{q.DType(), Shape{q.Dim(0), v.Dim(1) / a.KVHeads * a.Heads}}}
 	},
 	Lower: func(g *Graph, n *Node, t Target) []*Tensor {
-		a := n.attention()
-		p := a.dropped(a.probabilities(g, n.In, t), n.In[5])
-		return []*Tensor{a.merge(t.product(p, a.split(n.In[2], a.Keys, a.KVHeads), false, false, 1), a.Queries)}
+		return []*Tensor{n.attention().attend(g, t, n.In)}
 	},
 	FLOPs: func(n *Node) int64 { return n.attention().flops(n.In) }, // q·kᵀ and p·v
 	Grad: func(g *Graph, n *Node, dy []*Tensor) []*Tensor {
@@ -90,29 +90,74 @@ var _ = register(&Op{
 		return types
 	},
 	Lower: func(g *Graph, n *Node, t Target) []*Tensor {
-		a, q, k, v, dy := n.attention(), n.In[0], n.In[1], n.In[2], n.In[6]
-		softmax := a.probabilities(g, n.In, t)
-		p := a.dropped(softmax, n.In[5])
-		qh, kh, vh := a.split(q, a.Queries, a.Heads), a.split(k, a.Keys, a.KVHeads), a.split(v, a.Keys, a.KVHeads)
+		a, dy := n.attention(), n.In[6]
+		qh, kh, vh := a.split(n.In[0], a.Queries, a.Heads), a.split(n.In[1], a.Keys, a.KVHeads), a.split(n.In[2], a.Keys, a.KVHeads)
 		dyh := a.split(dy, a.Queries, a.Heads)
-		dp := a.dropped(t.product(dyh, vh, false, true, 1), n.In[5])
 		// The softmax gradient's row sums Σ p·dp equal Σ y·dy (Dao et al., FlashAttention,
 		// 2022), taken over dv instead of Sk entries and without an array as large as p. With
 		// dropout it is the same sum: the mask is a factor on both sides.
-		y := a.merge(t.product(p, vh, false, false, 1), a.Queries)
+		y := a.attend(g, t, n.In)
 		sums := ReduceSum(a.heads(Mul(y, dy), a.Queries, a.Heads), true, -1)
-		ds := Mul(softmax, Sub(dp, Transpose(sums, a.headsFirst()...)))
-		dq := a.merge(t.product(ds, kh, false, false, a.Scale), a.Queries)
-		dk := a.mergeKV(t.product(ds, qh, true, false, a.Scale))
-		dv := a.mergeKV(t.product(p, dyh, true, false, 1))
-		out := []*Tensor{dq, dk, dv}
-		if bias := n.In[3]; bias != nil {
+		sums = Transpose(sums, a.headsFirst()...)
+
+		var ds *Tensor
+		var dq []*Tensor
+		dk, dv := newKeySums(a), newKeySums(a)
+		for _, b := range a.blocks(n.In) {
+			q, k, v, dyb := b.queries(qh), b.keys(kh), b.keys(vh), b.queries(dyh)
+			softmax := b.probabilities(g, q, k, n.In, t)
+			p := b.dropped(softmax, n.In[5])
+			var centred *Tensor // dp − sums
+			if n.In[5] == nil && b.Keys >= longAttention*v.Dim(-1) {
+				centred = t.productLess(dyb, v, b.queries(sums))
+			} else {
+				centred = Sub(b.dropped(t.product(dyb, v, false, true, 1), n.In[5]), b.queries(sums))
+			}
+			ds = Mul(softmax, centred)
+			dq = append(dq, t.product(ds, k, false, false, a.Scale))
+			dk.add(b, t.product(ds, q, true, false, a.Scale))
+			dv.add(b, t.product(p, dyb, true, false, 1))
+		}
+		out := []*Tensor{a.merge(Concat(qh.Rank()-2, dq...), a.Queries), a.mergeKV(dk.sum()), a.mergeKV(dv.sum())}
+		if bias := n.In[3]; bias != nil { // then there is one block
 			d := ReduceSum(ds, false, 0)
 			out = append(out, sumTo(Reshape(d, a.Heads, a.Queries, a.Keys), bias.Shape()))
 		}
 		return out
 	},
 })
+
+// attend is the forward pass, [B·Sq, H·dv].
+func (a Attention) attend(g *Graph, t Target, in []*Tensor) *Tensor {
+	qh, kh, vh := a.split(in[0], a.Queries, a.Heads), a.split(in[1], a.Keys, a.KVHeads), a.split(in[2], a.Keys, a.KVHeads)
+	var y []*Tensor
+	for _, b := range a.blocks(in) {
+		p := b.dropped(b.probabilities(g, b.queries(qh), b.keys(kh), in, t), in[5])
+		y = append(y, t.product(p, b.keys(vh), false, false, 1))
+	}
+	return a.merge(Concat(qh.Rank()-2, y...), a.Queries)
+}
+
+// longAttention is how many keys there must be for each entry of a head before queries and
+// keys are copied to spare an array of probabilities a pass. The copies have columns of unequal
+// numbers, which ONNX Runtime's CUDA provider joins by way of small tables that it uploads.
+const longAttention = 16
+
+// productLess is a·bᵀ − less for less [..., 1], as one product: a has a further column with
+// −less, b one with ones. More columns make the length a multiple of eight, which matrix
+// units want.
+func (t Target) productLess(a, b, less *Tensor) *Tensor {
+	g, last := a.g, a.Rank()-1
+	columns := func(x *Tensor, v float64, n int) *Tensor {
+		return g.Fill(x.DType(), v, append(slices.Clone(x.Shape()[:last]), n)...)
+	}
+	more := 8 - a.Dim(-1)%8
+	left := []*Tensor{a, Neg(less)}
+	if more > 1 {
+		left = append(left, columns(a, 0, more-1))
+	}
+	return t.product(Concat(last, left...), Concat(last, b, columns(b, 1, more)), false, true, 1)
+}
 
 // dropped multiplies probabilities, or their gradient, with the mask if there is one.
 func (a Attention) dropped(p, mask *Tensor) *Tensor {
@@ -170,10 +215,10 @@ func (a Attention) mergeKV(x *Tensor) *Tensor {
 	return Reshape(Transpose(x, 0, 2, 1, 3), x.g.Product(a.Batch, a.Keys), a.KVHeads*x.Dim(-1))
 }
 
-// probabilities is softmax(scale·q·kᵀ + bias + mask), [B, heads…, Sq, Sk].
-func (a Attention) probabilities(g *Graph, in []*Tensor, t Target) *Tensor {
-	q, k, bias, lengths := in[0], in[1], in[3], in[4]
-	s := t.product(a.split(q, a.Queries, a.Heads), a.split(k, a.Keys, a.KVHeads), false, true, a.Scale)
+// probabilities is softmax(scale·q·kᵀ + bias + mask), [B, heads…, Sq, Sk], of heads.
+func (a Attention) probabilities(g *Graph, q, k *Tensor, in []*Tensor, t Target) *Tensor {
+	bias, lengths := in[3], in[4]
+	s := t.product(q, k, false, true, a.Scale)
 	if bias != nil {
 		if a.groups() > 1 && bias.Dim(0) > 1 {
 			bias = Reshape(bias, a.KVHeads, a.groups(), a.Queries, a.Keys)
@@ -204,6 +249,9 @@ func (a Attention) positionMask(g *Graph, d DType) *Tensor {
 		return nil
 	}
 	i, j := Reshape(g.Iota(a.Queries), a.Queries, 1), g.Iota(a.Keys)
+	if a.offset != 0 {
+		i = Add(i, g.Scalar(Int64, float64(a.offset)))
+	}
 	var seen *Tensor
 	if a.Causal {
 		seen = LessOrEqual(j, i)

@@ -24,15 +24,13 @@ var _ = register(&Op{
 	Lower: func(_ *Graph, n *Node, _ Target) []*Tensor {
 		x := distillHeadOf(n)
 		sum := func(rows *Tensor) *Tensor { return ReduceSum(Where(x.valid, rows, rows.like(0)), false, 0, 1) }
-		apart := Sub(logDistribution(x.taught, x.teacher), logDistribution(x.soft, x.student))
-		kl := ReduceSum(Mul(x.teacher, apart), true, 1)
-		return []*Tensor{sum(Neg(logProbability(x.logits, x.p, x.label))), Scale(sum(kl), x.t*x.t)}
+		return []*Tensor{sum(Neg(logProbability(x.logits, x.p, x.label))), Scale(sum(x.apart()), x.t*x.t)}
 	},
 	Grad: func(g *Graph, n *Node, dy []*Tensor) []*Tensor {
 		in := append(n.In[:5:5], dy...)
 		for i, d := range dy {
 			if d == nil {
-				in[5+i] = g.Scalar(n.In[0].DType(), 0)
+				in[5+i] = g.Scalar(n.Out[i].DType(), 0)
 			}
 		}
 		d := g.apply("DistillHeadGrad", n.Attrs, in...)
@@ -43,6 +41,20 @@ var _ = register(&Op{
 	},
 	FLOPs: lossHeadFLOPs,
 })
+
+// apart is KL(teacher ‖ student) of each row [N,1]. In bfloat16 the logarithms of the sums
+// of exponentials are taken once a row, from the label's logit and probability: no array
+// [N,V] of logarithms, which are large numbers where their difference is small.
+func (x distillHead) apart() *Tensor {
+	mean := func(of *Tensor) *Tensor { return ReduceSum(Mul(x.teacher, of), true, 1) }
+	if x.logits.DType() != BFloat16 {
+		return mean(Sub(logDistribution(x.taught, x.teacher), logDistribution(x.soft, x.student)))
+	}
+	logSum := func(soft, p *Tensor) *Tensor {
+		return Sub(Cast(gatherElements(soft, x.label), Float32), logProbability(soft, p, x.label))
+	}
+	return Sub(Cast(mean(Sub(x.taught, x.soft)), Float32), Sub(logSum(x.taught, x.teacher), logSum(x.soft, x.student)))
+}
 
 // logDistribution is log p for p = softmax(x) [N,V], exact where p underflows: see
 // logProbability.
@@ -72,8 +84,9 @@ var _ = register(&Op{
 	Lower: func(_ *Graph, n *Node, _ Target) []*Tensor {
 		dloss, ddistill, x := n.In[5], n.In[6], distillHeadOf(n)
 		// Of T²·KL it is T·(student − teacher).
-		d := Add(Mul(x.lessLabel(), dloss), Mul(Sub(x.student, x.teacher), Scale(ddistill, x.t)))
-		return headGradients(n, d, Cast(x.valid, d.DType()))
+		typ := x.p.DType()
+		d := Add(Mul(x.p, Cast(dloss, typ)), Mul(Sub(x.student, x.teacher), Cast(Scale(ddistill, x.t), typ)))
+		return x.headGradients(n, d, Cast(x.valid, dloss.DType()), dloss)
 	},
 })
 

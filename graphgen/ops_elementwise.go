@@ -54,7 +54,7 @@ var (
 	_ = unaryOp("Sqrt", func(_, y, dy *Tensor) *Tensor { return Div(dy, Scale(y, 2)) })
 	_ = unaryOp("Tanh", func(_, y, dy *Tensor) *Tensor { return Mul(dy, OneMinus(Mul(y, y))) })
 	_ = unaryOp("Sigmoid", func(_, y, dy *Tensor) *Tensor { return Mul(dy, Mul(y, OneMinus(y))) })
-	_ = unaryOp("Relu", func(x, _, dy *Tensor) *Tensor { return Where(Greater(x, x.like(0)), dy, x.like(0)) })
+	_ = unaryOp("Relu", func(x, _, dy *Tensor) *Tensor { return Where(positive(x), dy, x.like(0)) })
 	_ = unaryOp("Sin", func(x, _, dy *Tensor) *Tensor { return Mul(dy, one("Cos", nil, x)) })
 	_ = unaryOp("Cos", func(x, _, dy *Tensor) *Tensor { return Neg(Mul(dy, one("Sin", nil, x))) })
 	_ = unaryOp("Erf", func(x, _, dy *Tensor) *Tensor {
@@ -68,6 +68,18 @@ var (
 	_ = compareOp("Equal")
 	_ = compareOp("GreaterOrEqual")
 )
+
+var _ = register(&Op{
+	Name: "Sum", Elementwise: true, NoGrad: "only a rewrite of additions makes it", // any number of inputs of one shape
+	Infer: func(g *Graph, n *Node) []Type {
+		for _, t := range n.In[1:] {
+			if !t.Shape().Equal(n.In[0].Shape()) {
+				g.fail("Sum: shapes of %s and %s differ", n.In[0], t)
+			}
+		}
+		return []Type{{g.same("Sum", n.In...), n.In[0].Shape()}}
+	},
+})
 
 // routed sends a gradient to a where first holds, else to b (all of it to b at a tie).
 func routed(dy, first *Tensor) (da, db *Tensor) {
@@ -256,10 +268,17 @@ func Or(a, b *Tensor) *Tensor { return one("Or", nil, a, b) }
 // Where is a where the condition holds and b elsewhere.
 func Where(cond, a, b *Tensor) *Tensor { return one("Where", nil, cond, a, b) }
 
-// Cast converts the element type; to its own type is free.
+// Cast converts the element type; to its own type is free, as is the way back from
+// float32 to the bfloat16 that it was and the conversion of a floating-point constant.
 func Cast(x *Tensor, to DType) *Tensor {
 	if x.DType() == to {
 		return x
+	}
+	if x.value != nil && x.DType().Float() && to.Float() {
+		return x.g.constant(Type{to, x.Shape()}, x.value)
+	}
+	if n := x.node; n != nil && n.Op.Name == "Cast" && n.In[0].DType() == to && to == BFloat16 && x.DType() == Float32 {
+		return n.In[0]
 	}
 	return one("Cast", Attrs{"to": to}, x)
 }

@@ -23,17 +23,21 @@ var _ = register(&Op{
 var _ = register(&Op{
 	Name: "EmbeddingGrad", Domain: "march", NoGrad: secondOrder, // inputs ids [...], dy [...,D]
 	Infer: func(_ *Graph, n *Node) []Type {
-		return []Type{{n.In[1].DType(), Shape{n.Attrs.int("_rows"), n.In[1].Dim(-1)}}}
+		return []Type{{summedType(n.In[1].DType()), Shape{n.Attrs.int("_rows"), n.In[1].Dim(-1)}}}
 	},
 	Lower: func(g *Graph, n *Node, _ Target) []*Tensor {
 		ids, dy := n.In[0], n.In[1]
 		rows, d := ids.Shape().Elements(), dy.Dim(-1)
-		dy = Reshape(dy, rows, d)
-		index := Expand(Reshape(ids, rows, 1), rows, d)
-		zeros := g.Fill(dy.DType(), 0, n.Attrs.int("_rows"), d)
-		return []*Tensor{scatterAdd(zeros, index, dy, 0)}
+		zeros := g.Fill(n.Out[0].DType(), 0, n.Attrs.int("_rows"), d)
+		return []*Tensor{addRows(zeros, Reshape(ids, rows), Reshape(dy, rows, d))}
 	},
 })
+
+// addRows adds each of rows [N,D] to the row of table [V,D] that ids int64 [N] names.
+func addRows(table, ids, rows *Tensor) *Tensor {
+	n, d := rows.Dim(0), rows.Dim(1)
+	return scatterAdd(table, Expand(Reshape(ids, n, 1), n, d), Cast(rows, table.DType()), 0)
+}
 
 // scatterAdd adds updates to data at indices along an axis.
 func scatterAdd(data, indices, updates *Tensor, axis int) *Tensor {

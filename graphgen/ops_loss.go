@@ -16,7 +16,7 @@ var _ = register(&Op{
 		if b := n.In[2]; b != nil && (b.Rank() != 1 || b.Dim(0) != table.Dim(0) || b.DType() != h.DType()) {
 			g.fail("LossHead: the bias %s does not fit the table %s", b, table)
 		}
-		return []Type{{g.same("LossHead", h, table), nil}}
+		return []Type{{summedType(g.same("LossHead", h, table)), nil}}
 	},
 	Lower: func(_ *Graph, n *Node, _ Target) []*Tensor {
 		x := lossHeadOf(n)
@@ -37,10 +37,22 @@ var _ = register(&Op{
 // the largest logit and its probability, log p = (logit − largest) + log(p of the largest):
 // exact where the label's own p underflows, for the largest's is at least 1/V, and where
 // the logits are large, for their difference is taken before anything is rounded.
+//
+// In bfloat16 it is the logarithm of the label's own p. Either p is rounded by 1/512 of
+// itself, so both forms are off by 0.002 at most, at random; but the largest would be two
+// passes over [N,V] whose logits are half as many bytes. A probability of 10⁻³⁸ and less
+// counts as that: no loss is above 87, and none is infinite.
 func logProbability(logits, p, label *Tensor) *Tensor {
+	if p.DType() == BFloat16 {
+		own := Cast(gatherElements(p, label), Float32)
+		return Log(Shift(own, smallest)) // a sum: what is not a number stays so
+	}
 	below := Sub(gatherElements(logits, label), ReduceMax(logits, true, 1))
 	return Add(below, Log(ReduceMax(p, true, 1)))
 }
+
+// smallest is a little above the smallest normal number of float32.
+const smallest = 1.2e-38
 
 func lossHeadFLOPs(n *Node) int64 {
 	return 2 * int64(n.In[0].Shape().Elements()) * int64(n.In[1].Dim(0))
@@ -66,37 +78,39 @@ var _ = register(&Op{
 	Infer: lossHeadGradType,
 	Lower: func(g *Graph, n *Node, _ Target) []*Tensor {
 		dloss, x := n.In[4], lossHeadOf(n)
-		// (p − one-hot) without the rows' weights: those are applied to h [N,D] and to the
+		// p − one-hot without the rows' weights: those are applied to h [N,D] and to the
 		// result [N,D], which are far smaller than [N,V].
-		return headGradients(n, x.lessLabel(), Where(x.valid, dloss, dloss.like(0)))
+		return x.headGradients(n, x.p, Where(x.valid, dloss, dloss.like(0)), dloss.like(1))
 	},
 })
 
 func lossHeadGradFLOPs(n *Node) int64 { return 2 * lossHeadFLOPs(n) }
 
 func lossHeadGradType(_ *Graph, n *Node) []Type {
-	types := []Type{n.In[0].typ, n.In[1].typ}
+	types := []Type{n.In[0].typ, {summedType(n.In[1].DType()), n.In[1].Shape()}}
 	if n.In[2] != nil {
-		types = append(types, n.In[2].typ)
+		types = append(types, Type{summedType(n.In[2].DType()), n.In[2].Shape()})
 	}
 	return types
 }
 
-// lessLabel is p − one-hot(label), the gradient of each row's cross-entropy.
-func (x lossHead) lessLabel() *Tensor {
-	return scatterAdd(x.p, x.label, x.p.g.Fill(x.p.DType(), -1, x.label.Shape()...), 1)
-}
-
 // headGradients are those of h, table and, where there is one, bias, for the logits'
-// gradient d [N,V] with a weight for each row [N,1].
-func headGradients(n *Node, d, weight *Tensor) []*Tensor {
-	h, table := n.In[0], n.In[1]
-	out := []*Tensor{
-		Mul(gemm(d, table, nil, false, false, 1), weight),
-		gemm(d, Mul(h, weight), nil, true, false, 1),
-	}
+// gradient weight·(d − labelled·one-hot) with d [N,V], a weight for each row [N,1] and a
+// scalar. No array of [N,V] is made of d: what the label takes off is a row of the table
+// [N,D] in one place, and a row added to it in the other.
+func (x lossHead) headGradients(n *Node, d, weight, labelled *Tensor) []*Tensor {
+	h, table, ids := n.In[0], n.In[1], Reshape(x.label, x.label.Dim(0))
+	typ := h.DType()
+	less := Cast(Neg(weight), typ) // rounded before it meets both terms, which must cancel
+	weight, labelled = Cast(weight, typ), Cast(labelled, typ)
+	dh := Mul(Sub(gemm(d, table, nil, false, false, 1), Mul(Embedding(table, ids), labelled)), weight)
+	rows := Mul(h, less)
+	dtable := Cast(gemm(d, rows, nil, true, false, -1), summedType(typ))
+	out := []*Tensor{dh, addRows(dtable, ids, Mul(rows, labelled))}
 	if n.In[2] != nil {
-		out = append(out, Reshape(gemm(weight, d, nil, true, false, 1), d.Dim(1)))
+		dbias := Cast(Reshape(gemm(less, d, nil, true, false, -1), d.Dim(1)), summedType(typ))
+		once := Cast(Reshape(Mul(less, labelled), ids.Shape()...), summedType(typ))
+		out = append(out, scatterAdd(dbias, ids, once, 0))
 	}
 	return out
 }

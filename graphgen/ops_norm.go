@@ -54,17 +54,22 @@ var _ = register(&Op{
 var _ = register(&Op{
 	Name: "LayerNormGrad", Domain: "march", NoGrad: secondOrder, // inputs x, weight, bias, dy
 	Infer: normGradType(3),
-	Lower: func(_ *Graph, n *Node, _ Target) []*Tensor {
+	Lower: func(g *Graph, n *Node, _ Target) []*Tensor {
 		x, w, b, dy := n.In[0], n.In[1], n.In[2], n.In[3]
 		_, mean, inv := layerNormalization(x, w, b, n.Attrs.num("eps"))
 		mean, inv = Cast(mean, x.DType()), Cast(inv, x.DType())
 		xhat := Mul(Sub(x, mean), inv)
+		if x.DType() == BFloat16 || x.large() { // one kernel, and in bfloat16 one rounding in place of four
+			xhat, _, _ = layerNormalization(x, g.Fill(w.DType(), 1, w.Shape()...), g.Fill(b.DType(), 0, b.Shape()...), n.Attrs.num("eps"))
+		}
 		dyx := Mul(dy, xhat)
 		// The row means of dy·w and of dy·w·x̂ are matrix-vector products with w/D, which
 		// read what lies there already instead of writing two more arrays.
 		wd := Reshape(Scale(w, 1/float64(w.Dim(0))), w.Dim(0), 1)
 		m1, m2 := Linear(dy, wd, nil), Linear(dyx, wd, nil)
-		dx := Mul(inv, Sub(Sub(Mul(dy, w), Mul(xhat, m2)), m1))
+		// inv·(dy·w − x̂·m2 − m1), as a sum of two, to which what comes past the norm is added.
+		less := Neg(inv)
+		dx := Add(Mul(Mul(dy, w), inv), Add(Mul(xhat, Mul(less, m2)), Mul(less, m1)))
 		return []*Tensor{dx, ReduceSum(dyx, false, 0), ReduceSum(dy, false, 0)}
 	},
 })
@@ -74,9 +79,11 @@ func LayerNorm(x, weight, bias *Tensor, eps float64) *Tensor {
 	return one("LayerNorm", Attrs{"eps": eps}, x, weight, bias)
 }
 
-// rms gives 1/√(mean x² + eps) [N,1].
+// rms gives 1/√(mean x² + eps) [N,1]; what comes after the sums is float32, whatever x is.
 func rms(x *Tensor, eps float64) *Tensor {
-	return Div(x.like(1), Sqrt(Shift(ReduceMean(Mul(x, x), true, -1+x.Rank()), eps)))
+	squares := Cast(ReduceSum(Mul(x, x), true, -1), summedType(x.DType()))
+	root := Sqrt(Shift(Scale(squares, 1/float64(x.Dim(-1))), eps))
+	return Cast(Div(root.like(1), root), x.DType())
 }
 
 var _ = register(&Op{

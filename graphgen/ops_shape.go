@@ -208,8 +208,13 @@ var _ = register(&Op{
 	},
 })
 
-// Concat joins tensors along an axis.
-func Concat(axis int, in ...*Tensor) *Tensor { return one("Concat", Attrs{"axis": axis}, in...) }
+// Concat joins tensors along an axis; one alone is itself.
+func Concat(axis int, in ...*Tensor) *Tensor {
+	if len(in) == 1 {
+		return in[0]
+	}
+	return one("Concat", Attrs{"axis": axis}, in...)
+}
 
 var _ = register(&Op{
 	Name: "Split", // inputs x, sizes (int64)
@@ -250,7 +255,7 @@ func Split(x *Tensor, axis int, sizes ...int) []*Tensor {
 }
 
 var _ = register(&Op{
-	Name: "Slice", // inputs x, starts, ends, axes (int64): the first rows along one axis
+	Name: "Slice", // inputs x, starts, ends, axes (int64): a stretch along one axis
 	Infer: func(_ *Graph, n *Node) []Type {
 		s := slices.Clone(n.In[0].Shape())
 		s[n.Attrs.int("_axis")] = n.Attrs.int("_size")
@@ -258,14 +263,37 @@ var _ = register(&Op{
 	},
 	Grad: func(g *Graph, n *Node, dy []*Tensor) []*Tensor {
 		axis, size := n.Attrs.int("_axis"), n.Attrs.int("_size")
-		rest := slices.Clone(n.In[0].Shape())
-		if size < 0 || rest[axis] < 0 {
+		whole, from := n.In[0].Shape(), n.Attrs.int("_from")
+		if size < 0 || whole[axis] < 0 {
 			g.fail("the gradient of %s needs sizes that are known before the graph runs", n)
 		}
-		rest[axis] -= size
-		return []*Tensor{Concat(axis, dy[0], g.Fill(dy[0].DType(), 0, rest...)), nil, nil, nil}
+		var parts []*Tensor
+		zeros := func(size int) {
+			if size > 0 {
+				shape := slices.Clone(whole)
+				shape[axis] = size
+				parts = append(parts, g.Fill(dy[0].DType(), 0, shape...))
+			}
+		}
+		zeros(from)
+		parts = append(parts, dy[0])
+		zeros(whole[axis] - from - size)
+		return []*Tensor{Concat(axis, parts...), nil, nil, nil}
 	},
 })
+
+// stretch is size entries of x along an axis, from one on; static sizes.
+func stretch(x *Tensor, axis, from, size int) *Tensor {
+	if from == 0 {
+		return First(x, axis, size)
+	}
+	g := x.g
+	if size < 1 || from+size > x.Dim(axis) {
+		g.fail("entries %d to %d of axis %d of %s", from, from+size, axis, x)
+	}
+	return one("Slice", Attrs{"_axis": axis, "_from": from, "_size": size}, x,
+		g.Ints([]int64{int64(from)}), g.Ints([]int64{int64(from + size)}), g.Ints([]int64{int64(axis)}))
+}
 
 // First is the first size entries of x along an axis.
 func First(x *Tensor, axis, size int) *Tensor {

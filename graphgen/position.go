@@ -10,8 +10,8 @@ func Rotate(x *Tensor, batch, length, heads int, base float64) *Tensor {
 	if k%2 != 0 {
 		g.fail("Rotate: heads of size %d, wanted an even number", k)
 	}
-	angles := g.angles(x.DType(), length, k/2, func(j int) float64 { return math.Pow(base, -2*float64(j)/float64(k)) })
-	cos, sin := Reshape(Cos(angles), length, 1, k/2), Reshape(Sin(angles), length, 1, k/2)
+	angles := g.angles(length, k/2, func(j int) float64 { return math.Pow(base, -2*float64(j)/float64(k)) })
+	cos, sin := Reshape(Cast(Cos(angles), x.DType()), length, 1, k/2), Reshape(Cast(Sin(angles), x.DType()), length, 1, k/2)
 	half := Split(Reshape(x, batch, length, heads, k), 3, k/2, k/2)
 	return Reshape(Concat(3,
 		Sub(Mul(half[0], cos), Mul(half[1], sin)),
@@ -25,17 +25,17 @@ func (g *Graph) Sinusoids(dt DType, length, d int, base float64) *Tensor {
 	if d%2 != 0 {
 		g.fail("Sinusoids: width %d, wanted an even number", d)
 	}
-	angles := g.angles(dt, length, d/2, func(j int) float64 { return math.Pow(base, -2*float64(j)/float64(d)) })
-	return Concat(1, Sin(angles), Cos(angles))
+	angles := g.angles(length, d/2, func(j int) float64 { return math.Pow(base, -2*float64(j)/float64(d)) })
+	return Cast(Concat(1, Sin(angles), Cos(angles)), dt)
 }
 
-// angles is position times frequency, [length, n].
-func (g *Graph) angles(dt DType, length, n int, frequency func(j int) float64) *Tensor {
+// angles is position times frequency, float32 [length, n].
+func (g *Graph) angles(length, n int, frequency func(j int) float64) *Tensor {
 	f := make([]float64, n)
 	for j := range f {
 		f[j] = frequency(j)
 	}
-	return Mul(Cast(Reshape(g.Iota(length), length, 1), dt), g.Floats(dt, f, n))
+	return Mul(Cast(Reshape(g.Iota(length), length, 1), Float32), g.Floats(Float32, f, n))
 }
 
 // Alibi is the bias [H,Sq,Sk] of Press et al. (2022), −slope·|i−j| with the slopes
@@ -46,8 +46,8 @@ func (g *Graph) Alibi(dt DType, heads, queries, keys int) *Tensor {
 		slopes[h] = -math.Pow(2, -8*float64(h+1)/float64(heads))
 	}
 	i, j := Reshape(g.Iota(queries), queries, 1), g.Iota(keys)
-	distance := Cast(Sub(Max(i, j), Min(i, j)), dt)
-	return Mul(g.Floats(dt, slopes, heads, 1, 1), distance)
+	distance := Cast(Sub(Max(i, j), Min(i, j)), Float32)
+	return Cast(Mul(g.Floats(Float32, slopes, heads, 1, 1), distance), dt)
 }
 
 // RelativeBias is the bias [H,Sq,Sk] of T5 (Raffel et al., 2020): one learned number for

@@ -11,6 +11,7 @@ type rule struct {
 var rules = []rule{
 	{"add-into-gemm", addIntoGemm},
 	{"add-into-scatter", addIntoScatter},
+	{"add-into-sum", addIntoSum},
 }
 
 // rewrite applies the rules to every node, in order, until none applies any more.
@@ -50,10 +51,26 @@ func addIntoGemm(n *Node, in []*Tensor, uses map[*Tensor]int) *Tensor {
 		func(p *Node, x *Tensor) *Tensor { return one("Gemm", p.Attrs, p.In[0], p.In[1], x) })
 }
 
-// addIntoScatter turns X + scatter(0, …) into scatter(X, …).
+// addIntoScatter turns X + scatter(Y, …) into scatter(X + Y, …): Y is zero, or what another
+// rule can add X into.
 func addIntoScatter(n *Node, in []*Tensor, uses map[*Tensor]int) *Tensor {
-	return foldAddend(n, in, uses, func(p *Node) bool { return p.Op.Name == "ScatterElements" && isConst(p.In[0], 0) },
-		func(p *Node, x *Tensor) *Tensor { return one("ScatterElements", p.Attrs, x, p.In[1], p.In[2]) })
+	return foldAddend(n, in, uses, func(p *Node) bool { return p.Op.Name == "ScatterElements" },
+		func(p *Node, x *Tensor) *Tensor {
+			return one("ScatterElements", p.Attrs, Add(x, p.In[0]), p.In[1], p.In[2])
+		})
+}
+
+// addIntoSum turns X + (A + B) into Sum(X, A, B) for large arrays, which reads and writes
+// four instead of six.
+func addIntoSum(n *Node, in []*Tensor, uses map[*Tensor]int) *Tensor {
+	if !n.Out[0].large() {
+		return nil
+	}
+	return foldAddend(n, in, uses,
+		func(p *Node) bool {
+			return p.Op.Name == "Sum" || p.Op.Name == "Add" && p.In[0].Shape().Equal(p.In[1].Shape())
+		},
+		func(p *Node, x *Tensor) *Tensor { return one("Sum", nil, append([]*Tensor{x}, p.In...)...) })
 }
 
 // foldAddend matches X + P for a producer P that nothing else reads and that can take

@@ -69,6 +69,13 @@ func (s Shape) Elements() int {
 	return n
 }
 
+// largeArray is the number of elements from which an array fits no cache of a CPU, so that
+// passes over it cost what memory does.
+const largeArray = 1 << 22
+
+// large reports an array that fits no cache.
+func (t *Tensor) large() bool { return t.Shape().Static() && t.Shape().Elements() >= largeArray }
+
 // Type is what is known of a tensor before a graph runs.
 type Type struct {
 	DType DType

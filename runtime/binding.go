@@ -188,13 +188,23 @@ func shorten(list []string) string {
 
 // Run runs the model once on the bound memory. After an error the content of
 // the outputs is undefined.
+//
+// On a GPU, too, it returns when the run is done. ONNX Runtime can be told to return when
+// it is queued (disable_synchronize_execution_providers), but 1.29 then frees pinned
+// memory from a callback in the stream, where CUDA forbids it, and ends the process.
 func (b *Binding) Run() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.inner == nil {
 		return fmt.Errorf("run %s: the binding is closed", b.session.name)
 	}
-	err := ortc.FlushDenormals(func() error { return b.session.inner.RunWithBinding(b.inner) })
+	var err error
+	run := func() error { return b.session.inner.RunWithBinding(b.inner) }
+	if b.session.rt.gpu != nil {
+		err = run()
+	} else {
+		err = ortc.FlushDenormals(run)
+	}
 	if err != nil {
 		return fmt.Errorf("run %s: %w", b.session.name, tidy(err))
 	}
@@ -209,6 +219,7 @@ func (b *Binding) Close() error {
 		return nil
 	}
 	s := b.session
+	waited := s.rt.Synchronize()
 	s.rt.mu.Lock()
 	defer s.rt.mu.Unlock()
 	for _, t := range b.tensors {
@@ -217,5 +228,5 @@ func (b *Binding) Close() error {
 	delete(s.bindings, b)
 	inner := b.inner
 	b.inner = nil
-	return inner.Destroy()
+	return errors.Join(waited, inner.Destroy())
 }

@@ -18,13 +18,15 @@ type Buffer struct {
 	tensors map[*Tensor]struct{} // guarded by rt.mu
 	freed   bool                 // guarded by rt.mu
 
-	// access is held for reading while mem is touched, for writing to unmap
-	// it. mem is nil afterwards.
+	// access is held for reading while the memory is touched, for writing to give
+	// it back. data is nil afterwards.
 	access sync.RWMutex
-	mem    []byte
+	data   unsafe.Pointer
+	mem    []byte // the same, of a host's memory; nil of a GPU's
 }
 
-// Alloc returns a buffer of that many bytes, zeroed, starting at a page.
+// Alloc returns a buffer of that many bytes, zeroed, starting at a page, on a GPU at a
+// multiple of 256 bytes.
 func (r *Runtime) Alloc(bytes int) (*Buffer, error) {
 	if bytes <= 0 {
 		return nil, fmt.Errorf("allocate %d bytes: want at least 1", bytes)
@@ -34,13 +36,22 @@ func (r *Runtime) Alloc(bytes int) (*Buffer, error) {
 	if r.closed {
 		return nil, errClosed
 	}
+	b := &Buffer{rt: r, size: bytes, tensors: map[*Tensor]struct{}{}}
+	if r.gpu != nil {
+		var err error
+		if b.data, err = r.gpu.Alloc(bytes); err != nil {
+			return nil, fmt.Errorf("allocate %d bytes: %w", bytes, err)
+		}
+		r.buffers[b] = struct{}{}
+		return b, nil
+	}
 	// The system gives zeroed pages, and gives each one only when it is first
 	// touched.
 	mem, err := unix.Mmap(-1, 0, bytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {
 		return nil, fmt.Errorf("allocate %d bytes: %w", bytes, err)
 	}
-	b := &Buffer{rt: r, size: bytes, mem: mem, tensors: map[*Tensor]struct{}{}}
+	b.mem, b.data = mem, unsafe.Pointer(unsafe.SliceData(mem))
 	r.buffers[b] = struct{}{}
 	return b, nil
 }
@@ -52,8 +63,11 @@ func (b *Buffer) Len() int { return b.size }
 func (b *Buffer) Zero() error {
 	b.access.RLock()
 	defer b.access.RUnlock()
-	if b.mem == nil {
+	switch {
+	case b.data == nil:
 		return errFreed
+	case b.mem == nil:
+		return b.rt.gpu.Zero(b.data, b.size)
 	}
 	clear(b.mem)
 	return nil
@@ -80,9 +94,15 @@ func (b *Buffer) Free() error {
 	delete(r.buffers, b)
 	b.access.Lock()
 	defer b.access.Unlock()
-	mem := b.mem
-	b.mem = nil
-	if err := unix.Munmap(mem); err != nil {
+	data, mem := b.data, b.mem
+	b.data, b.mem = nil, nil
+	var err error
+	if mem == nil {
+		err = r.gpu.Free(data)
+	} else {
+		err = unix.Munmap(mem)
+	}
+	if err != nil {
 		return fmt.Errorf("free %d bytes: %w", b.size, err)
 	}
 	return nil
@@ -134,7 +154,11 @@ func (b *Buffer) Tensor(offset int, t ElementType, shape ...int64) (*Tensor, err
 		buf: b, offset: offset, bytes: count * size, count: count, typ: t,
 		shape: append([]int64{}, shape...),
 	}
-	tensor.handle, err = r.lib.NewTensor(unsafe.Pointer(&b.mem[offset]), tensor.bytes, tensor.shape, int(t))
+	gpu := ortc.Host
+	if r.gpu != nil {
+		gpu = r.device.Index
+	}
+	tensor.handle, err = r.lib.NewTensor(gpu, unsafe.Add(b.data, offset), tensor.bytes, tensor.shape, int(t))
 	if err != nil {
 		return nil, fmt.Errorf("tensor %v%v: %w", t, shape, tidy(err))
 	}

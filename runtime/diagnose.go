@@ -3,6 +3,7 @@ package runtime
 import (
 	_ "embed"
 	"fmt"
+	"path/filepath"
 	goruntime "runtime"
 
 	"march/runtime/internal/hostcpu"
@@ -26,7 +27,10 @@ type Diagnosis struct {
 	Providers       []string `json:"providers"`
 	Tried           []string `json:"tried"` // places without a usable library, and why
 
+	CUDA CUDADiagnosis `json:"cuda"`
+
 	Device  string       `json:"device"`
+	Unused  string       `json:"unused"` // why "auto" is not the GPU that is there
 	Threads int          `json:"threads"`
 	CPU     hostcpu.Info `json:"cpu"`
 }
@@ -61,10 +65,26 @@ func Diagnose(o Options) Diagnosis {
 	problem := func(err error, fix string) {
 		d.Problems = append(d.Problems, Problem{err.Error(), fix})
 	}
-	found, err := discover(o.Library)
+	d.CUDA = diagnoseGPUs()
+	wanted, noGPU := o.Device.Kind == "cuda", error(nil)
+	if wanted {
+		noGPU = d.CUDA.noGPU(o.Device)
+	}
+	found, err := search(o.Library, wanted && noGPU == nil) // what there is beside a GPU is said all the same
 	d.Tried = append(d.Tried, found.tried...)
-	if err != nil {
+	switch {
+	case noGPU != nil:
+		problem(noGPU, "--device cpu")
+		if err != nil {
+			return d
+		}
+	case err != nil:
 		_, unknown := ortlib.Current()
+		setup := ortlib.SetupCommand
+		if wanted {
+			_, unknown = ortlib.CurrentCUDA()
+			setup = ortlib.SetupCUDACommand
+		}
 		switch {
 		case found.source == SourceOption:
 			problem(err, "name another library, or none")
@@ -73,18 +93,31 @@ func Diagnose(o Options) Diagnosis {
 		case unknown != nil:
 			problem(unknown, fmt.Sprintf("export %s=/path/to/library", ortlib.EnvVar))
 		default:
-			problem(fmt.Errorf("no ONNX Runtime found for %s/%s", d.OS, d.Arch), ortlib.SetupCommand)
+			problem(fmt.Errorf("no ONNX Runtime found for %s/%s", d.OS, d.Arch), setup)
 		}
 		return d
 	}
 	d.Library, d.Source, d.Version = found.lib.Path, found.source, found.lib.Version
 	found.lib.Close()
+	if noGPU != nil {
+		return d
+	}
 	if d.Source == SourceCache {
-		if platform, err := ortlib.Current(); err == nil {
-			if d.Build, err = platform.Verify(d.Library); err != nil {
-				problem(err, ortlib.SetupCommand)
+		if d.Build, err = verifyCached(d.Library); err != nil {
+			fix := ortlib.SetupCommand
+			if providerBeside(d.Library) != "" {
+				fix = ortlib.SetupCUDACommand
 			}
+			problem(err, fix)
 		}
+	}
+	if wanted || d.CUDA.None == "" {
+		if problems := d.CUDA.diagnoseProvider(d.Library, d.Version); wanted {
+			d.Problems = append(d.Problems, problems...)
+		}
+	}
+	if wanted && len(d.Problems) > 0 {
+		return d // loading the provider would tell the same in worse words
 	}
 	r, err := Open(o)
 	if err != nil {
@@ -96,6 +129,7 @@ func Diagnose(o Options) Diagnosis {
 		return d
 	}
 	defer r.Close()
+	d.Device, d.Threads, d.Unused = r.Device().String(), r.Threads(), r.Unused()
 	d.Providers = append(d.Providers, r.Providers()...)
 	if err := r.selfTest(); err != nil {
 		problem(fmt.Errorf("ONNX Runtime %s does not work: %w", d.Version, err), ortlib.SetupCommand)
@@ -104,17 +138,35 @@ func Diagnose(o Options) Diagnosis {
 	return d
 }
 
+// verifyCached reads the library that the set-up has put into the cache, and what
+// belongs to it, and says which package it came from.
+func verifyCached(path string) (string, error) {
+	if providerBeside(path) != "" {
+		build, err := ortlib.CurrentCUDA()
+		if err != nil {
+			return "", err
+		}
+		return "pip, with CUDA", build.Verify(filepath.Dir(path))
+	}
+	platform, err := ortlib.Current()
+	if err != nil {
+		return "", err
+	}
+	return platform.Verify(path)
+}
+
 // selfTest runs checkModel.
 func (r *Runtime) selfTest() error {
+	x, err := r.NewTensor(Float32, 4)
+	if err != nil {
+		return err
+	}
+	defer x.Close()
 	s, err := r.SessionBytes(checkModel, SessionOptions{})
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	x, err := r.NewTensor(Float32, 4)
-	if err != nil {
-		return err
-	}
 	values := [4]float32{0, 1, 2, 3}
 	if err := Upload(x, values[:]); err != nil {
 		return err

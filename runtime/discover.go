@@ -24,9 +24,11 @@ const (
 // Discover finds the ONNX Runtime library that Open would take and returns its
 // path and one of the Source constants. In order: the environment variable
 // MARCH_ONNXRUNTIME_LIB, the set-up's cache, libraries installed in the system.
-// A variable that names no usable library is an error; nothing else is tried
-// then. tried has a line for every place looked at and why it would not do. It
-// loads each candidate to see its version, but starts none.
+// In the cache, the build with CUDA goes first where the machine has NVIDIA's
+// driver, whatever the device: a process can load one library only. A variable that names no usable library is an
+// error; nothing else is tried then. tried has a line for every place looked at
+// and why it would not do. It loads each candidate to see its version, but
+// starts none.
 func Discover() (path, source string, tried []string, err error) {
 	found, err := discover("")
 	if err != nil {
@@ -44,49 +46,82 @@ type discovery struct {
 	tried  []string
 }
 
-func discover(explicit string) (discovery, error) {
+// discoverFor finds the library for a device: for "cuda" one that has its CUDA
+// provider beside it, for others any. Where there is no such GPU, that is the
+// error, and not what would have to be installed for it.
+func discoverFor(explicit string, device Device) (discovery, error) {
+	if device.Kind != "cuda" {
+		return search(explicit, false)
+	}
+	if err := diagnoseGPUs().noGPU(device); err != nil {
+		return discovery{}, err
+	}
+	d, err := search(explicit, true)
+	if err != nil {
+		err = fmt.Errorf("device %s: %w", device, err)
+	}
+	return d, err
+}
+
+// discover is discoverFor any device.
+func discover(explicit string) (discovery, error) { return search(explicit, false) }
+
+// search finds a library, with cuda one that has its CUDA provider beside it.
+func search(explicit string, cuda bool) (discovery, error) {
 	var d discovery
-	// Somebody's own choice is taken or is an error.
-	named := func(source, path string) (discovery, error) {
-		d.source = source
-		lib, err := probeFile(path)
+	accept := func(source, path string, open func(string) (*ortc.Library, error)) error {
+		lib, err := open(path)
+		if err == nil && cuda && providerBeside(lib.Path) == "" {
+			err = fmt.Errorf("%s: has no CUDA provider (%s) beside it", lib.Path, ortlib.CUDAProvider)
+			lib.Close()
+		}
 		if err != nil {
 			d.tried = append(d.tried, fmt.Sprintf("%s: %v", source, err))
-			return d, fmt.Errorf("ONNX Runtime (from %s): %w; name a library of version %s or later, or leave it out and run `%s`",
-				source, err, ortlib.MinVersion, ortlib.SetupCommand)
+			return err
 		}
-		d.lib = lib
+		d.lib, d.source = lib, source
+		return nil
+	}
+	what, setup := "ONNX Runtime", ortlib.SetupCommand
+	if cuda {
+		what, setup = "ONNX Runtime with CUDA", ortlib.SetupCUDACommand
+	}
+
+	// Somebody's own choice is taken or is an error.
+	own := explicit
+	if own != "" {
+		d.source = SourceOption
+	} else if own = os.Getenv(ortlib.EnvVar); own != "" {
+		d.source = SourceEnvironment
+	}
+	if own != "" {
+		if err := accept(d.source, own, probeFile); err != nil {
+			return d, fmt.Errorf("ONNX Runtime (from %s): %w; name a library of version %s or later, or leave it out and run `%s`",
+				d.source, err, ortlib.MinVersion, setup)
+		}
 		return d, nil
-	}
-	if explicit != "" {
-		return named(SourceOption, explicit)
-	}
-	if path := os.Getenv(ortlib.EnvVar); path != "" {
-		return named(SourceEnvironment, path)
 	}
 	d.tried = append(d.tried, ortlib.EnvVar+": not set")
 
-	lib, err := probeCache()
-	if err == nil {
-		d.lib, d.source = lib, SourceCache
-		return d, nil
-	}
-	d.tried = append(d.tried, fmt.Sprintf("%s: %v", SourceCache, err))
-
-	for _, name := range systemNames() {
-		lib, err := probe(name)
-		if err == nil {
-			d.lib, d.source = lib, SourceSystem
+	if cuda || nvidiaDriver() && cudaInstalled() {
+		if accept(SourceCache, "", probeCUDACache) == nil {
 			return d, nil
 		}
-		d.tried = append(d.tried, fmt.Sprintf("%s: %v", SourceSystem, err))
 	}
-	return d, fmt.Errorf("ONNX Runtime not found; run `%s`, or set %s to a library of version %s or later; tried:\n  %s",
-		ortlib.SetupCommand, ortlib.EnvVar, ortlib.MinVersion, strings.Join(d.tried, "\n  "))
+	if accept(SourceCache, "", probeCache) == nil {
+		return d, nil
+	}
+	for _, name := range systemNames() {
+		if accept(SourceSystem, name, probe) == nil {
+			return d, nil
+		}
+	}
+	return d, fmt.Errorf("%s not found; run `%s`, or set %s to a library of version %s or later; tried:\n  %s",
+		what, setup, ortlib.EnvVar, ortlib.MinVersion, strings.Join(d.tried, "\n  "))
 }
 
 // probeCache opens the library that the set-up has put into the cache.
-func probeCache() (*ortc.Library, error) {
+func probeCache(string) (*ortc.Library, error) {
 	platform, err := ortlib.Current()
 	if err != nil {
 		return nil, err
@@ -99,6 +134,57 @@ func probeCache() (*ortc.Library, error) {
 		return nil, err
 	}
 	return probe(path)
+}
+
+// probeCUDACache opens the build with CUDA that the set-up has put there.
+func probeCUDACache(string) (*ortc.Library, error) {
+	build, err := ortlib.CurrentCUDA()
+	if err != nil {
+		return nil, err
+	}
+	folder, err := build.Folder()
+	if err != nil {
+		return nil, err
+	}
+	if err := build.Plausible(folder); err != nil {
+		return nil, err
+	}
+	return probe(filepath.Join(folder, build.Core()))
+}
+
+// cudaInstalled says whether the set-up was asked for the build with CUDA.
+func cudaInstalled() bool {
+	build, err := ortlib.CurrentCUDA()
+	if err != nil {
+		return false
+	}
+	folder, err := build.Folder()
+	if err != nil {
+		return false
+	}
+	_, err = os.Stat(folder)
+	return err == nil
+}
+
+// providerBeside is the path of the CUDA provider that the core at path would
+// load, from its own folder, or "".
+func providerBeside(path string) string {
+	provider := filepath.Join(filepath.Dir(path), ortlib.CUDAProvider)
+	if info, err := os.Stat(provider); err != nil || info.IsDir() {
+		return ""
+	}
+	return provider
+}
+
+// nvidiaDriver says whether the machine has NVIDIA's driver, at no cost; whether
+// it works, the driver's library must tell.
+func nvidiaDriver() bool {
+	for _, path := range []string{"/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/dxg"} {
+		if _, err := os.Stat(path); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // probeFile is probe for a path that a person gave: relative ones count from

@@ -26,6 +26,7 @@ import (
 
 	ort "github.com/yalue/onnxruntime_go"
 
+	"march/runtime/internal/cudadrv"
 	"march/runtime/internal/hostcpu"
 	"march/runtime/internal/ortc"
 	"march/runtime/ortlib"
@@ -33,15 +34,16 @@ import (
 
 // Device is where models run.
 type Device struct {
-	Kind  string `json:"kind"` // "cpu" or "cuda"
-	Index int    `json:"index"`
+	Kind  string `json:"kind"`  // "cpu", "cuda", or "auto": the GPU where there is one that works, else the CPU
+	Index int    `json:"index"` // of the GPU
 }
 
-// ParseDevice reads "auto", "cpu", "cuda" or "cuda:1". "auto", and the empty
-// string, are the best device there is: for now the CPU.
+// ParseDevice reads "auto", "cpu", "cuda" or "cuda:1". The empty string is "auto".
 func ParseDevice(s string) (Device, error) {
 	switch kind, index, indexed := strings.Cut(s, ":"); {
-	case s == "" || s == "auto" || s == "cpu":
+	case s == "" || s == "auto":
+		return Device{Kind: "auto"}, nil
+	case s == "cpu":
 		return Device{Kind: "cpu"}, nil
 	case s == "cuda":
 		return Device{Kind: "cuda"}, nil
@@ -65,7 +67,11 @@ func (d Device) String() string {
 type Options struct {
 	Library string // path of the ONNX Runtime library; "": see Discover
 	Device  Device // zero: the same as ParseDevice("auto")
-	Threads int    // threads an operator may use; 0: one for each physical core allowed to this process
+	Threads int    // threads an operator may use; 0: one for each physical core allowed to this process, on a GPU one
+	// TF32 lets a GPU round the factors of float32 matrix products to 10 bits of mantissa.
+	TF32 bool
+	// Deterministic asks a GPU for reproducible kernels where there are others.
+	Deterministic bool
 }
 
 // Runtime is ONNX Runtime on one device.
@@ -74,6 +80,11 @@ type Runtime struct {
 	source  string
 	device  Device
 	threads int
+	why     string // why "auto" is not the GPU that is there; else ""
+
+	gpu           *cudadrv.Device // nil on a CPU
+	tf32          bool
+	deterministic bool
 
 	// mu guards what exists: the maps below, and in sessions, bindings,
 	// buffers and tensors the fields that say whether they are closed and who
@@ -98,30 +109,41 @@ var process struct {
 func Open(o Options) (*Runtime, error) {
 	switch o.Device.Kind {
 	case "", "auto":
-		o.Device = Device{Kind: "cpu"}
-	case "cpu":
-	case "cuda":
-		return nil, fmt.Errorf("device %s: this version of march runs on the CPU only; use cpu or auto", o.Device)
+		o.Device = Device{Kind: "auto"}
+	case "cpu", "cuda":
 	default:
-		return nil, fmt.Errorf("device %q: want cpu or cuda", o.Device.Kind)
+		return nil, fmt.Errorf("device %q: want auto, cpu or cuda", o.Device.Kind)
 	}
-	if o.Device.Index != 0 {
-		return nil, fmt.Errorf("device cpu: index %d, want 0", o.Device.Index)
+	if o.Device.Kind != "cuda" && o.Device.Index != 0 {
+		return nil, fmt.Errorf("device %s: index %d, want 0", o.Device.Kind, o.Device.Index)
 	}
 	if o.Threads < 0 || o.Threads > maxThreads {
 		return nil, fmt.Errorf("threads: %d, want 1 to %d, or 0 for one a core", o.Threads, maxThreads)
 	}
-	if o.Threads == 0 {
-		o.Threads = DefaultThreads()
-	}
-	lib, source, err := load(o.Library)
+	lib, source, err := load(o.Library, o.Device)
 	if err != nil {
 		return nil, err
 	}
-	return &Runtime{
-		lib: lib, source: source, device: o.Device, threads: o.Threads,
+	r := &Runtime{
+		lib: lib, source: source, device: o.Device, threads: o.Threads, tf32: o.TF32, deterministic: o.Deterministic,
 		sessions: map[*Session]struct{}{}, buffers: map[*Buffer]struct{}{},
-	}, nil
+	}
+	if o.Device.Kind != "cpu" {
+		if err := r.openGPU(); err != nil && o.Device.Kind == "cuda" {
+			return nil, fmt.Errorf("device %s: %w", o.Device, err)
+		}
+	}
+	if r.gpu == nil {
+		r.device = Device{Kind: "cpu"}
+	}
+	switch {
+	case r.threads > 0:
+	case r.gpu != nil:
+		r.threads = 1
+	default:
+		r.threads = DefaultThreads()
+	}
+	return r, nil
 }
 
 // DefaultThreads is what Options.Threads 0 stands for: one for each physical core allowed
@@ -132,10 +154,10 @@ func DefaultThreads() int { return hostcpu.Read().Threads() }
 const maxThreads = 1024
 
 // load returns the process's library, which it loads and starts the first time.
-func load(explicit string) (*ortc.Library, string, error) {
+func load(explicit string, d Device) (*ortc.Library, string, error) {
 	process.Lock()
 	defer process.Unlock()
-	found, err := discover(explicit)
+	found, err := discoverFor(explicit, d)
 	if err != nil {
 		return nil, "", err
 	}
@@ -214,6 +236,9 @@ func (r *Runtime) Close() error {
 	}
 	for _, b := range buffers {
 		errs = append(errs, b.Free())
+	}
+	if r.gpu != nil {
+		r.gpu.Close()
 	}
 	return errors.Join(errs...)
 }

@@ -16,7 +16,7 @@ import (
 // fails: a test run that leaves these out says nothing.
 func open(t testing.TB, threads int) *Runtime {
 	t.Helper()
-	r, err := Open(Options{Threads: threads})
+	r, err := Open(Options{Threads: threads, Device: Device{Kind: "cpu"}})
 	if err != nil {
 		t.Fatalf("this test needs ONNX Runtime: run `%s` first\n%v", ortlib.SetupCommand, err)
 	}
@@ -57,7 +57,7 @@ func TestParseDevice(t *testing.T) {
 		want Device
 		back string
 	}{
-		{"", Device{"cpu", 0}, "cpu"}, {"auto", Device{"cpu", 0}, "cpu"}, {"cpu", Device{"cpu", 0}, "cpu"},
+		{"", Device{"auto", 0}, "auto"}, {"auto", Device{"auto", 0}, "auto"}, {"cpu", Device{"cpu", 0}, "cpu"},
 		{"cuda", Device{"cuda", 0}, "cuda:0"}, {"cuda:3", Device{"cuda", 3}, "cuda:3"},
 	} {
 		got, err := ParseDevice(test.in)

@@ -27,6 +27,14 @@ type SessionOptions struct {
 	// written to a file whose path starts with it; see Session.EndProfiling
 	// and SummarizeProfile.
 	ProfilePrefix string
+	// Whole, on a GPU, refuses models of which a part would run on the CPU, with copies
+	// between the two; the error names the operators.
+	Whole bool
+	// CUDAGraph, on a GPU, has the driver record a run's kernels once and play them back.
+	// The first run of a binding runs the model several times: state that it reads and
+	// writes must be put back afterwards. Only for models of static shapes that run on the
+	// GPU as a whole, with one binding.
+	CUDAGraph bool
 }
 
 var optimizationLevels = map[string]ort.GraphOptimizationLevel{
@@ -118,11 +126,16 @@ func (r *Runtime) session(name string, o SessionOptions, load func(*ort.SessionO
 	var inner *ort.DynamicAdvancedSession
 	// May take a second: not under r.mu. Constants are folded here, in the same
 	// arithmetic that runs use.
-	err = ortc.FlushDenormals(func() error {
+	load1 := func() error {
 		var err error
 		inner, err = load(options)
 		return err
-	})
+	}
+	if r.gpu != nil {
+		err = ortc.KeepSignals(load1)
+	} else {
+		err = ortc.FlushDenormals(load1)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, tidy(err))
 	}
@@ -178,6 +191,12 @@ func (r *Runtime) sessionOptions(o SessionOptions) (*ort.SessionOptions, error) 
 			return nil, fmt.Errorf("profile %s: no folder %s", o.ProfilePrefix, dir)
 		}
 		set = append(set, so.EnableProfiling(o.ProfilePrefix))
+	}
+	if r.gpu != nil {
+		if o.Whole {
+			set = append(set, so.AddSessionConfigEntry("session.disable_cpu_ep_fallback", "1"))
+		}
+		set = append(set, ortc.KeepSignals(func() error { return r.appendCUDA(so, o) }))
 	}
 	if err := errors.Join(set...); err != nil {
 		so.Destroy()

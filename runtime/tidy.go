@@ -13,7 +13,7 @@ func tidy(err error) error {
 	if err == nil {
 		return nil
 	}
-	return errors.New(tidyText(err.Error()))
+	return outOfMemory(errors.New(tidyText(err.Error())))
 }
 
 // rewrites are applied in order, after C++ places are cut out.

@@ -3,10 +3,14 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"unsafe"
+
+	"march/runtime/internal/cudadrv"
 )
 
 // Upload and Download, and their forms for bytes, are the only ways data gets
-// into and out of tensors, so that a tensor's memory can lie on any device.
+// into and out of tensors, so that a tensor's memory can lie on any device. On a GPU all
+// of them follow what was queued before; Upload returns at once, Download waits.
 
 var (
 	errFreed        = errors.New("the buffer is freed")
@@ -41,15 +45,43 @@ func check[T Element](verb string, t *Tensor, n int) error {
 // UploadBytes copies src, elements in the machine's byte order, into the
 // tensor, whatever its type.
 func (t *Tensor) UploadBytes(src []byte) error {
-	return t.access("upload to", len(src), func(mem []byte) { copy(mem, src) })
+	return t.access("upload to", len(src), func(p unsafe.Pointer, gpu *cudadrv.Device) error {
+		if gpu != nil {
+			return gpu.Upload(p, src)
+		}
+		copy(unsafe.Slice((*byte)(p), len(src)), src)
+		return nil
+	})
 }
 
 // DownloadBytes copies the tensor's memory into dst.
 func (t *Tensor) DownloadBytes(dst []byte) error {
-	return t.access("download", len(dst), func(mem []byte) { copy(dst, mem) })
+	return t.access("download", len(dst), func(p unsafe.Pointer, gpu *cudadrv.Device) error {
+		if gpu != nil {
+			return gpu.Download(dst, p)
+		}
+		copy(dst, unsafe.Slice((*byte)(p), len(dst)))
+		return nil
+	})
 }
 
-func (t *Tensor) access(verb string, n int, f func(mem []byte)) error {
+// CopyFrom copies a tensor of the same type and number of elements, on the device.
+func (t *Tensor) CopyFrom(src *Tensor) error {
+	if src.typ != t.typ || src.count != t.count || src.buf.rt != t.buf.rt {
+		return fmt.Errorf("copy tensor %s to %s: want the same type and number of elements, on the same device", src, t)
+	}
+	return src.access("copy", src.bytes, func(from unsafe.Pointer, _ *cudadrv.Device) error {
+		return t.access("copy to", t.bytes, func(to unsafe.Pointer, gpu *cudadrv.Device) error {
+			if gpu != nil {
+				return gpu.Copy(to, from, t.bytes)
+			}
+			copy(unsafe.Slice((*byte)(to), t.bytes), unsafe.Slice((*byte)(from), t.bytes))
+			return nil
+		})
+	})
+}
+
+func (t *Tensor) access(verb string, n int, f func(p unsafe.Pointer, gpu *cudadrv.Device) error) error {
 	if n != t.bytes {
 		return fmt.Errorf("%s tensor %s: got %d bytes, want %d", verb, t, n, t.bytes)
 	}
@@ -62,6 +94,8 @@ func (t *Tensor) access(verb string, n int, f func(mem []byte)) error {
 	t.buf.access.RLock() // keeps Free out; it cannot have begun, for it holds r.mu
 	r.mu.Unlock()
 	defer t.buf.access.RUnlock()
-	f(t.buf.mem[t.offset : t.offset+t.bytes])
+	if err := f(unsafe.Add(t.buf.data, t.offset), r.gpu); err != nil {
+		return fmt.Errorf("%s tensor %s: %w", verb, t, err)
+	}
 	return nil
 }

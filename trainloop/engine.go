@@ -37,6 +37,8 @@ type Engine struct {
 	merge, update *runtime.Binding // merge is nil with one replica
 	total, rate   *runtime.Tensor
 	step, norm    *runtime.Tensor
+	history       *history     // of queued steps, on a GPU
+	done          []StepResult // that nobody asked for yet
 }
 
 // EngineOptions say how an engine runs.
@@ -59,6 +61,7 @@ const (
 	kindMask      = "mask"
 	kindEffective = "effective"
 	kindTeacher   = "teacher"
+	kindCopy      = "copy" // of the parameters, in bfloat16
 )
 
 // NewEngine loads the program in dir. The start values are not loaded: see
@@ -85,7 +88,12 @@ func NewEngine(rt *runtime.Runtime, dir string, o EngineOptions) (e *Engine, err
 		return e, err
 	}
 	if !o.NoUpdate {
-		err = e.bindUpdate(dir, o)
+		if err := e.bindUpdate(dir, o); err != nil {
+			return e, err
+		}
+	}
+	if rt.GPU() != "" {
+		e.history, err = newHistory(rt, e.replicas[0])
 	}
 	return e, err
 }
@@ -117,6 +125,9 @@ func (e *Engine) allocate(o EngineOptions) error {
 		return err
 	}
 	if err := e.allocateTeacher(); err != nil {
+		return err
+	}
+	if err := e.allocateCopies(grad); err != nil {
 		return err
 	}
 	for range max(1, o.Replicas) {
@@ -176,7 +187,7 @@ func (e *Engine) open(dir, name string, threads int, o EngineOptions) (*runtime.
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := e.rt.Session(filepath.Join(dir, g.File), runtime.SessionOptions{Optimization: o.Optimization, ProfilePrefix: o.ProfilePrefix, Threads: threads})
+	s, err := e.rt.Session(filepath.Join(dir, g.File), runtime.SessionOptions{Optimization: o.Optimization, ProfilePrefix: o.ProfilePrefix, Threads: threads, Whole: true})
 	if err == nil {
 		e.sessions = append(e.sessions, s)
 	}
@@ -226,26 +237,31 @@ func (e *Engine) bindUpdate(dir string, o EngineOptions) error {
 // last one over count labels, and starts new sums. It returns the global norm of the
 // mean gradient before clipping; where that is not finite, nothing was changed.
 func (e *Engine) Update(rate float64, step, count int64) (norm float64, err error) {
-	if err := e.Merge(); err != nil {
-		return 0, err
-	}
-	if err := write(e.rate, float32(rate)); err != nil {
-		return 0, err
-	}
-	if err := write(e.step, step); err != nil {
-		return 0, err
-	}
-	if err := write(e.total, count); err != nil {
-		return 0, err
-	}
-	if err := e.update.Run(); err != nil {
-		return 0, err
-	}
-	if err := e.replicas[0].grads.Zero(); err != nil {
+	if err := e.queueUpdate(rate, step, count); err != nil {
 		return 0, err
 	}
 	n, err := read[float32](e.norm)
 	return float64(n), err
+}
+
+// queueUpdate is Update without the norm; on a GPU it does not wait for the end.
+func (e *Engine) queueUpdate(rate float64, step, count int64) error {
+	if err := e.Merge(); err != nil {
+		return err
+	}
+	if err := write(e.rate, float32(rate)); err != nil {
+		return err
+	}
+	if err := write(e.step, step); err != nil {
+		return err
+	}
+	if err := write(e.total, count); err != nil {
+		return err
+	}
+	if err := e.update.Run(); err != nil {
+		return err
+	}
+	return e.replicas[0].grads.Zero()
 }
 
 func read[T runtime.Element](t *runtime.Tensor) (T, error) {
@@ -305,6 +321,11 @@ func (e *Engine) load(kind string, f *safetensors.File, params []manifest.Parame
 		if err := runtime.Upload(e.views[viewName(kind, p.Name)], v); err != nil {
 			return err
 		}
+		if kind == kindParams {
+			if err := e.uploadCopy(p.Name, v); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -331,6 +352,9 @@ func (e *Engine) Close() error {
 	}
 	for _, b := range e.buffers {
 		errs = append(errs, b.Free())
+	}
+	if e.history != nil {
+		errs = append(errs, e.history.close())
 	}
 	return errors.Join(errs...)
 }

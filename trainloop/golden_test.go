@@ -3,6 +3,7 @@ package trainloop
 import (
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,9 +18,17 @@ import (
 	"march/variants/program"
 )
 
+// openRuntime opens the device that MARCH_TEST_DEVICE names.
 func openRuntime(t testing.TB) *runtime.Runtime {
 	t.Helper()
-	rt, err := runtime.Open(runtime.Options{Threads: 2})
+	device, err := runtime.ParseDevice(os.Getenv("MARCH_TEST_DEVICE"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if device.Kind == "auto" {
+		device.Kind = "cpu"
+	}
+	rt, err := runtime.Open(runtime.Options{Device: device, Threads: 2})
 	if err != nil {
 		t.Fatal(err)
 	}

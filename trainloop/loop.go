@@ -70,7 +70,7 @@ func train(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	e, err := NewEngine(o.Runtime, o.Program, EngineOptions{
-		Replicas: Replicas(int64(o.Settings.MicroBatches()), o.Runtime.Threads()), Seed: o.Settings.Seed})
+		Replicas: ReplicasOn(o.Runtime, int64(o.Settings.MicroBatches())), Seed: o.Settings.Seed})
 	if err != nil {
 		return nil, err
 	}
@@ -125,6 +125,8 @@ type loop struct {
 	state   State
 	log     *metricsLog
 	metrics []Metric
+	pending []Metric  // of steps that are taken and not yet logged
+	clock   time.Time // when results were last there
 }
 
 func (l *loop) run(ctx context.Context) (*Result, error) {
@@ -138,6 +140,7 @@ func (l *loop) run(ctx context.Context) (*Result, error) {
 	if every <= 0 {
 		every = max(1, l.Settings.Steps/10)
 	}
+	l.clock = time.Now()
 	for l.state.Step < l.Settings.Steps {
 		if ctx.Err() != nil {
 			if saved != l.state.Step {
@@ -178,9 +181,8 @@ func (l *loop) result(resumed int64) (*Result, error) {
 	return r, nil
 }
 
-// step takes one optimizer step and logs it.
+// step takes one optimizer step. What it gave is logged by drain.
 func (l *loop) step() error {
-	begin := time.Now()
 	n := int64(l.Settings.MicroBatches())
 	step, first := l.state.Step+1, l.state.Step*n
 	if p := l.Training.Prune; p.Due(step, l.Settings.Steps) {
@@ -188,51 +190,101 @@ func (l *loop) step() error {
 			return err
 		}
 	}
-	sums, err := l.e.Accumulate(step, first, n)
-	if err != nil {
+	rate := Rate(l.Training, step, l.Settings.Steps)
+	if err := l.e.Step(step, first, n, rate); err != nil {
 		return err
-	}
-	if sums.Count == 0 {
-		return fmt.Errorf("step %d (micro-batches %d to %d) has no label: there is nothing to learn from", step, first, first+n-1)
-	}
-	loss, means := sums.Loss/float64(sums.Count), sums.perLabel()
-	for name, x := range means {
-		if !finite(x) {
-			return fmt.Errorf("%w at step %d (micro-batches %d to %d): %s is %v a label", ErrDiverged, step, first, first+n-1, name, x)
-		}
 	}
 	if step < l.Settings.Steps {
 		l.e.Ahead(first+n, n)
 	}
-	rate := Rate(l.Training, step, l.Settings.Steps)
-	norm, err := l.e.Update(rate, step, sums.Count)
+	l.state.Step, l.state.Tokens = step, l.state.Tokens+int64(l.Settings.TokensPerStep)
+	l.pending = append(l.pending, Metric{Step: step, Rate: rate, Tokens: l.state.Tokens, Sparsity: l.e.Sparsity()})
+	validate := l.Validate != nil && (step == l.Settings.Steps || l.ValidateEvery > 0 && step%l.ValidateEvery == 0)
+	if !validate && int64(len(l.pending)) < l.logEvery() {
+		return nil
+	}
+	if !validate {
+		return l.drain()
+	}
+	err := l.collect()
+	if err == nil {
+		err = l.validate()
+	}
+	return errors.Join(err, l.flush())
+}
+
+// logEvery is how many steps are taken before their results are asked for. On a GPU asking
+// means waiting; on a CPU they are there.
+func (l *loop) logEvery() int64 {
+	if l.Runtime.GPU() == "" {
+		return 1
+	}
+	return 10
+}
+
+// drain logs all steps taken so far.
+func (l *loop) drain() error {
+	return errors.Join(l.collect(), l.flush())
+}
+
+// collect asks for the pending steps' results. After an error only those before the step
+// that failed are pending.
+func (l *loop) collect() error {
+	results, err := l.e.Results()
 	if err != nil {
 		return err
 	}
-	if !finite(loss) || !finite(norm) {
-		return fmt.Errorf("%w at step %d (micro-batches %d to %d): loss %v, gradient norm %v; the parameters were left as they were. A lower training.rate or a longer training.warmup may help",
-			ErrDiverged, step, first, first+n-1, loss, norm)
-	}
-	l.state.Step, l.state.Tokens = step, l.state.Tokens+int64(l.Settings.TokensPerStep)
-	l.state.Seconds += time.Since(begin).Seconds()
-	m := Metric{Step: step, Loss: loss, Rate: rate, GradNorm: norm, Tokens: l.state.Tokens, Seconds: l.state.Seconds, PerLabel: means, Sparsity: l.e.Sparsity()}
-	if l.Validate != nil && (step == l.Settings.Steps || l.ValidateEvery > 0 && step%l.ValidateEvery == 0) {
-		v, err := l.Validate(l.e)
-		if err != nil {
-			return fmt.Errorf("validation after step %d: %w", step, err)
+	// Steps that were queued together share their time.
+	took := time.Since(l.clock).Seconds() / float64(max(1, len(results)))
+	l.clock = time.Now()
+	for i, r := range results {
+		m, first := &l.pending[i], (r.Step-1)*int64(l.Settings.MicroBatches())
+		last := first + int64(l.Settings.MicroBatches()) - 1
+		loss, means := r.Sums.Loss/float64(r.Sums.Count), r.Sums.perLabel()
+		for name, x := range means {
+			if !finite(x) {
+				l.pending = l.pending[:i]
+				return fmt.Errorf("%w at step %d (micro-batches %d to %d): %s is %v a label", ErrDiverged, r.Step, first, last, name, x)
+			}
 		}
-		if !finite(v) {
-			return fmt.Errorf("%w: the validation loss after step %d is %v", ErrDiverged, step, v)
+		if !finite(loss) || !finite(r.Norm) {
+			l.pending = l.pending[:i]
+			return fmt.Errorf("%w at step %d (micro-batches %d to %d): loss %v, gradient norm %v; that step changed no parameter. A lower training.rate or a longer training.warmup may help",
+				ErrDiverged, r.Step, first, last, loss, r.Norm)
 		}
-		m.Valid = &v
+		l.state.Seconds += took
+		m.Loss, m.GradNorm, m.PerLabel, m.Seconds = loss, r.Norm, means, l.state.Seconds
 	}
-	l.metrics = append(l.metrics, m)
-	if err := l.log.add(m); err != nil {
-		return fmt.Errorf("%s: %w", filepath.Join(l.Dir, MetricsFile), err)
+	return nil
+}
+
+// validate adds the validation loss to the last pending step.
+func (l *loop) validate() error {
+	m := &l.pending[len(l.pending)-1]
+	v, err := l.Validate(l.e)
+	if err != nil {
+		return fmt.Errorf("validation after step %d: %w", m.Step, err)
 	}
-	if l.OnStep != nil {
-		l.OnStep(m)
+	if !finite(v) {
+		return fmt.Errorf("%w: the validation loss after step %d is %v", ErrDiverged, m.Step, v)
 	}
+	m.Valid = &v
+	l.clock = time.Now()
+	return nil
+}
+
+// flush writes the pending steps, whose results are there, to the log.
+func (l *loop) flush() error {
+	for _, m := range l.pending {
+		l.metrics = append(l.metrics, m)
+		if err := l.log.add(m); err != nil {
+			return fmt.Errorf("%s: %w", filepath.Join(l.Dir, MetricsFile), err)
+		}
+		if l.OnStep != nil {
+			l.OnStep(m)
+		}
+	}
+	l.pending = l.pending[:0]
 	return nil
 }
 
@@ -240,6 +292,10 @@ func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
 // save writes a checkpoint; the metrics up to it reach the disk first.
 func (l *loop) save() error {
+	if err := l.drain(); err != nil {
+		return err
+	}
+	defer func() { l.clock = time.Now() }()
 	if err := l.log.sync(); err != nil {
 		return err
 	}

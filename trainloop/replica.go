@@ -39,6 +39,14 @@ func Replicas(n int64, threads int) int {
 	return 1
 }
 
+// ReplicasOn is [Replicas] for a runtime's device: a GPU is kept busy by one micro-batch.
+func ReplicasOn(rt *runtime.Runtime, n int64) int {
+	if rt.GPU() != "" {
+		return 1
+	}
+	return Replicas(n, rt.Threads())
+}
+
 // newReplica makes a replica with memory for what the micro-batch graph takes and gives beside
 // parameters and their sums.
 func newReplica(rt *runtime.Runtime, m *manifest.Manifest, g *manifest.Graph) (r *replica, err error) {
@@ -164,6 +172,8 @@ func (e *Engine) bindMerge(o EngineOptions) error {
 	return err
 }
 
+var errNoFeed = errors.New("no batches to accumulate: Engine.Feed sets them")
+
 // Accumulate runs forward and backward pass of micro-batches first … first+n−1, counted over the
 // whole run, of optimizer step number step (from 1), and adds their gradients to the sums. The
 // micro-batches come from [Engine.Feed], from several goroutines, each filled while the one before
@@ -178,7 +188,7 @@ func (e *Engine) Accumulate(step, first, n int64) (Sums, error) {
 	var wait sync.WaitGroup
 	for i, r := range e.replicas {
 		if r.feed.from == nil {
-			return Sums{}, errors.New("no batches to accumulate: Engine.Feed sets them")
+			return Sums{}, errNoFeed
 		}
 		wait.Go(func() {
 			for k := int64(i); k < n && errs[i] == nil; k += at {
@@ -200,17 +210,7 @@ func (e *Engine) Accumulate(step, first, n int64) (Sums, error) {
 
 // run is one micro-batch.
 func (r *replica) run(b *corpus.Batch, dropoutSeed int64) (s Sums, err error) {
-	for name, t := range r.inputs {
-		if name == variants.DropoutSeed {
-			err = write(t, dropoutSeed)
-		} else {
-			err = runtime.Upload(t, b.Array(name))
-		}
-		if err != nil {
-			return s, fmt.Errorf("%s: %w", name, err)
-		}
-	}
-	if err := r.binding.Run(); err != nil {
+	if err := r.queue(b, dropoutSeed); err != nil {
 		return s, err
 	}
 	for name, t := range r.outputs {
@@ -224,16 +224,24 @@ func (r *replica) run(b *corpus.Batch, dropoutSeed int64) (s Sums, err error) {
 		if err != nil {
 			return s, err
 		}
-		if name == variants.Loss {
-			s.Loss = float64(x)
-			continue
-		}
-		if s.Further == nil {
-			s.Further = map[string]float64{}
-		}
-		s.Further[name] = float64(x)
+		s.set(name, float64(x))
 	}
 	return s, nil
+}
+
+// queue uploads one micro-batch and runs it; on a GPU it does not wait for the end.
+func (r *replica) queue(b *corpus.Batch, dropoutSeed int64) (err error) {
+	for name, t := range r.inputs {
+		if name == variants.DropoutSeed {
+			err = write(t, dropoutSeed)
+		} else {
+			err = runtime.Upload(t, b.Array(name))
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return r.binding.Run()
 }
 
 // Merge adds all replicas' gradient sums to the first one's; [Engine.Update] does so by

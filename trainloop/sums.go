@@ -3,6 +3,7 @@ package trainloop
 import (
 	"march/graphgen"
 	"march/trainloop/rng"
+	"march/variants"
 )
 
 // Sums are what micro-batches add up to.
@@ -23,6 +24,18 @@ func (s *Sums) add(o Sums) {
 		}
 		s.Further[name] += x
 	}
+}
+
+// set sets one of a micro-batch's float outputs.
+func (s *Sums) set(output string, x float64) {
+	if output == variants.Loss {
+		s.Loss = x
+		return
+	}
+	if s.Further == nil {
+		s.Further = map[string]float64{}
+	}
+	s.Further[output] = x
 }
 
 // perLabel are the further sums divided by the number of labels.

@@ -104,7 +104,7 @@ func (m *model) teacherLogits(d Dims) (logits *graphgen.Tensor, err error) {
 		return nil, err
 	}
 	m.g.In("teacher", func() {
-		logits = modelIn(m.g, *m.c.Teacher, teacherPrefix, m.inputs).forward(d).logits()
+		logits = modelIn(m.g, *m.c.Teacher, m.compute, teacherPrefix, m.inputs).forward(d).logits()
 	})
 	return logits, nil
 }

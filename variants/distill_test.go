@@ -59,11 +59,11 @@ func TestTeacher(t *testing.T) {
 	}
 	c = b.Config
 	c.Length = 64
-	if _, err := c.Train(Dims{1, 64, 0}); err == nil || !strings.Contains(err.Error(), "training.distill.teacher baseline has length 128, the model has length 64") {
+	if _, err := c.Train(Dims{Batch: 1, Length: 64}); err == nil || !strings.Contains(err.Error(), "training.distill.teacher baseline has length 128, the model has length 64") {
 		t.Errorf("another length: error %v", err)
 	}
 	c.Teacher = nil
-	if _, err := c.Train(Dims{1, 64, 0}); err == nil || !strings.Contains(err.Error(), "training.distill.teacher baseline: the config came without") {
+	if _, err := c.Train(Dims{Batch: 1, Length: 64}); err == nil || !strings.Contains(err.Error(), "training.distill.teacher baseline: the config came without") {
 		t.Errorf("no teacher: error %v", err)
 	}
 }
@@ -82,7 +82,7 @@ func TestTaughtGraphs(t *testing.T) {
 		taught = append(taught, p.Name)
 	}
 	for kind, build := range map[string]func(Dims) (*Graph, error){"grad": c.Train, "step": c.Single} {
-		g := must[*Graph](t)(build(Dims{2, 16, 0}))
+		g := must[*Graph](t)(build(Dims{Batch: 2, Length: 16}))
 		names := map[string]bool{}
 		for _, x := range g.Inputs() {
 			names[x.Name()] = true

@@ -22,12 +22,12 @@ func (m *model) dropMask(place string, rate float64, shape ...int) *graphgen.Ten
 		return nil
 	}
 	if m.dropout.inputs {
-		return m.g.Input(MaskName(place), graphgen.Float32, shape...)
+		return graphgen.Cast(m.g.Input(MaskName(place), graphgen.Float32, shape...), m.compute)
 	}
 	if m.dropout.seed == nil {
 		m.dropout.seed = m.g.Input(DropoutSeed, graphgen.Int64)
 	}
-	return graphgen.DropoutMask(m.dropout.seed, place, rate, graphgen.Float32, shape...)
+	return graphgen.DropoutMask(m.dropout.seed, place, rate, m.compute, shape...)
 }
 
 // drop is inverted dropout of x, which has the elements of shape.

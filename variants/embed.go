@@ -49,7 +49,7 @@ func (s *stack) embed(tokens *graphgen.Tensor) (x *graphgen.Tensor) {
 func (s *stack) positionBias(heads int) *graphgen.Tensor {
 	switch s.c.Pos.Kind {
 	case "alibi":
-		return s.g.Alibi(graphgen.Float32, heads, s.length, s.length)
+		return s.g.Alibi(s.compute, heads, s.length, s.length)
 	case "relative":
 		table := s.param(Parameter{Name: s.name + ".relative", Shape: []int{relativeBuckets, heads}, Decay: true, Init: "zeros"})
 		return graphgen.RelativeBias(table, s.length, s.length, s.c.Length, relativeDistance, s.causal)

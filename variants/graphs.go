@@ -27,6 +27,10 @@ const (
 // GradName is the accumulator input of a parameter in the graph of a micro-batch.
 func GradName(param string) string { return param + ".grad" }
 
+// CopyName is the bfloat16 copy of a parameter, or of a range of the flat buffers, in graphs
+// that compute in bfloat16.
+func CopyName(param string) string { return param + ".bf16" }
+
 // MomentNames are the inputs of AdamW's first and second moment.
 func MomentNames(param string) (m, v string) { return param + ".m", param + ".v" }
 
@@ -52,12 +56,16 @@ type Dims struct {
 	Batch   int
 	Length  int // of tokens
 	Decoder int // of decoder_tokens and labels in an encoder-decoder; 0 elsewhere
+	// Compute is the type of activations and matrix products in graphs that train: Float32
+	// (so is Invalid, the zero value) or BFloat16. Parameters, gradients, loss and optimizer
+	// are float32 in any case.
+	Compute graphgen.DType
 }
 
 // Dims are those of a training batch with rows of a length, as the objective cuts them.
 func (c Config) Dims(batch, length int) (Dims, error) {
 	n, err := objective.SizesOf(c.Training.Objective, length)
-	return Dims{Batch: batch, Length: n.Input, Decoder: n.Target}, err
+	return Dims{Batch: batch, Length: n.Input, Decoder: n.Target, Compute: graphgen.Float32}, err
 }
 
 // valid reports sizes that the model has no positions for.
@@ -67,6 +75,9 @@ func (d Dims) valid(c Config) error {
 	}
 	if c.Arch == EncoderDecoder && (d.Decoder < 1 || d.Decoder > c.Length) {
 		return fmt.Errorf("a decoder's length of %d: wanted 1 to %d (the model's positions)", d.Decoder, c.Length)
+	}
+	if d.Compute != graphgen.Invalid && d.Compute != graphgen.Float32 && d.Compute != graphgen.BFloat16 {
+		return fmt.Errorf("computing in %s: wanted float32 or bfloat16", d.Compute)
 	}
 	return nil
 }
@@ -171,12 +182,16 @@ func (c Config) training(d Dims) (*model, error) {
 		return nil, err
 	}
 	m := newModel(c)
+	if d.Compute != graphgen.Invalid {
+		m.compute = d.Compute
+	}
 	m.dropout, m.pruned = &dropout{}, c.Training.Prune.Sparsity > 0
 	return m, nil
 }
 
 // Train is the graph of one micro-batch (grad.onnx): parameters, gradient accumulators,
-// tokens and labels to the summed loss, the count of labels and the new accumulators.
+// tokens and labels to the summed loss, the count of labels and the new accumulators. One
+// that computes in bfloat16 takes copies of the parameters ([CopyName]).
 func (c Config) Train(d Dims) (*Graph, error) {
 	m, err := c.training(d)
 	if err != nil {
@@ -211,7 +226,16 @@ func (m *model) train(d Dims) (*Graph, error) {
 		}
 		return nil
 	})
-	return &Graph{m.g, params}, err
+	if err != nil {
+		return nil, err
+	}
+	g := m.g.LiftCasts(func(input string) string {
+		if m.tensor[input] == nil {
+			return ""
+		}
+		return CopyName(input)
+	})
+	return &Graph{g, params}, nil
 }
 
 // Single is one whole training step (step.onnx), per parameter by name: forward,
@@ -255,7 +279,13 @@ type Range struct {
 
 // Update is the optimizer's graph (update.onnx) over flat buffers: for each range its
 // parameters, summed gradients and moments.
-func (t Training) Update(ranges []Range) (*Graph, error) {
+func (t Training) Update(ranges []Range) (*Graph, error) { return t.update(ranges, false) }
+
+// UpdateWithCopies is Update for graphs that compute in bfloat16: it gives a copy of each
+// range's new parameters too ([CopyName]).
+func (t Training) UpdateWithCopies(ranges []Range) (*Graph, error) { return t.update(ranges, true) }
+
+func (t Training) update(ranges []Range, copies bool) (*Graph, error) {
 	g := graphgen.New()
 	err := build(func() error {
 		count, lr, step := g.Input(Count, graphgen.Int64), g.Input(Rate, graphgen.Float32), g.Input(Step, graphgen.Int64)
@@ -273,6 +303,9 @@ func (t Training) Update(ranges []Range) (*Graph, error) {
 			g.Output(NewName(r.Name), p2)
 			g.Output(NewName(mName), n1)
 			g.Output(NewName(vName), n2)
+			if copies {
+				g.Output(NewName(CopyName(r.Name)), graphgen.Cast(p2, graphgen.BFloat16))
+			}
 		}
 		return nil
 	})

@@ -60,8 +60,8 @@ func TestInterfaces(t *testing.T) {
 		params  bool
 		in, out []string
 	}{
-		{"grad", func() (*Graph, error) { return c.Train(Dims{2, 16, 0}) }, true, slices.Concat(text, each(".grad")), slices.Concat(loss, each(".grad.new"))},
-		{"step", func() (*Graph, error) { return c.Single(Dims{2, 16, 0}) }, true, slices.Concat(text, []string{"lr float32[]", "step int64[]"}, each(".m", ".v")),
+		{"grad", func() (*Graph, error) { return c.Train(Dims{Batch: 2, Length: 16}) }, true, slices.Concat(text, each(".grad")), slices.Concat(loss, each(".grad.new"))},
+		{"step", func() (*Graph, error) { return c.Single(Dims{Batch: 2, Length: 16}) }, true, slices.Concat(text, []string{"lr float32[]", "step int64[]"}, each(".m", ".v")),
 			slices.Concat(loss, []string{"grad_norm float32[]"}, each(".new", ".m.new", ".v.new"))},
 		{"eval", c.Eval, true, dynamic, []string{"logprob float32[-1,-1]", "top int64[-1,-1]"}},
 		{"infer", c.Infer, true, dynamic[:1], []string{"logits float32[-1,-1,2048]"}},
@@ -99,12 +99,12 @@ func TestSizes(t *testing.T) {
 	for _, s := range [][2]int{{0, 16}, {-1, 16}, {2, 0}, {2, 129}, {2, -5}} {
 		want := fmt.Sprintf("batch %d × length %d: wanted a batch of at least 1 and a length from 1 to 128", s[0], s[1])
 		for name, build := range map[string]func(Dims) (*Graph, error){"grad": c.Train, "step": c.Single} {
-			if _, err := build(Dims{s[0], s[1], 0}); err == nil || !strings.Contains(err.Error(), want) {
+			if _, err := build(Dims{Batch: s[0], Length: s[1]}); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s of %v: error %v, wanted %q", name, s, err, want)
 			}
 		}
 	}
-	if _, err := c.Train(Dims{1, 1, 0}); err != nil {
+	if _, err := c.Train(Dims{Batch: 1, Length: 1}); err != nil {
 		t.Error(err)
 	}
 }

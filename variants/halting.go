@@ -7,7 +7,8 @@ import "march/graphgen"
 // probability, and the result is the sum of the uses' outputs weighted with them. A
 // position halts in the use in which its probabilities reach the threshold, or in the
 // last; what is left to one, the remainder, is its weight there. Every position goes on
-// being computed, so a halted one only stops contributing.
+// being computed, so a halted one only stops contributing. What adds up to one is float32,
+// whatever the states are.
 func (s *stack) halting(x *graphgen.Tensor) (sum *graphgen.Tensor) {
 	c, g, n := s.c, s.g, s.rows()
 	column := func(v float64) *graphgen.Tensor { return graphgen.Expand(g.Fill(graphgen.Float32, v, 1, 1), n, 1) }
@@ -18,7 +19,7 @@ func (s *stack) halting(x *graphgen.Tensor) (sum *graphgen.Tensor) {
 		s.in(use, func() {
 			x = s.stepped(use, x)
 			w, b := s.matrix(s.name+".halting.weight", c.D, 1), s.vector(s.name+".halting.bias", "ones", 1)
-			p := graphgen.Sigmoid(graphgen.Linear(x, w, b))
+			p := graphgen.Cast(graphgen.Sigmoid(graphgen.Linear(x, w, b)), graphgen.Float32)
 			halts := running // all that still run, in the last use
 			if use < c.Share.Uses-1 {
 				reached := graphgen.GreaterOrEqual(graphgen.Add(spent, p), g.Scalar(graphgen.Float32, c.Halting.Threshold))
@@ -30,7 +31,7 @@ func (s *stack) halting(x *graphgen.Tensor) (sum *graphgen.Tensor) {
 			weight = graphgen.Add(remainder, share)
 			remainders, spent = graphgen.Add(remainders, remainder), graphgen.Add(spent, share)
 			x = s.layer(use, x)
-			y := graphgen.Mul(x, weight)
+			y := graphgen.Mul(x, graphgen.Cast(weight, s.compute))
 			if sum == nil {
 				sum = y
 			} else {

@@ -36,6 +36,7 @@ func (p Parameter) Part() string {
 type model struct {
 	c       Config
 	g       *graphgen.Graph
+	compute graphgen.DType              // of activations and matrix products
 	prefix  string                      // of its parameters' names in the graph: the teacher's
 	inputs  map[string]*graphgen.Tensor // the batch, which a teacher reads too
 	dropout *dropout                    // nil where nothing is dropped: graphs that do not train
@@ -47,12 +48,12 @@ type model struct {
 }
 
 func newModel(c Config) *model {
-	return modelIn(graphgen.New(), c, "", map[string]*graphgen.Tensor{})
+	return modelIn(graphgen.New(), c, graphgen.Float32, "", map[string]*graphgen.Tensor{})
 }
 
 // modelIn is a model that is built into a graph with the batch's inputs declared so far.
-func modelIn(g *graphgen.Graph, c Config, prefix string, inputs map[string]*graphgen.Tensor) *model {
-	return &model{c: c, g: g, prefix: prefix, inputs: inputs, tensor: map[string]*graphgen.Tensor{}, value: map[string]*graphgen.Tensor{}}
+func modelIn(g *graphgen.Graph, c Config, compute graphgen.DType, prefix string, inputs map[string]*graphgen.Tensor) *model {
+	return &model{c: c, g: g, compute: compute, prefix: prefix, inputs: inputs, tensor: map[string]*graphgen.Tensor{}, value: map[string]*graphgen.Tensor{}}
 }
 
 // input is an array of the batch, declared at the first call.
@@ -65,16 +66,17 @@ func (m *model) input(name string, shape ...int) *graphgen.Tensor {
 	return t
 }
 
-// param is the parameter of that name, declared at the first call as a graph input; under
-// its mask, where the model is pruned.
+// param is the parameter of that name, declared at the first call as a graph input, in the
+// type that the model computes in; under its mask, where the model is pruned.
 func (m *model) param(p Parameter) *graphgen.Tensor {
 	if t, ok := m.value[p.Name]; ok {
 		return t
 	}
 	t := m.g.Input(m.prefix+p.Name, graphgen.Float32, p.Shape...)
-	m.tensor[p.Name], m.value[p.Name] = t, t
+	m.tensor[p.Name], m.value[p.Name] = t, graphgen.Cast(t, m.compute)
 	if m.pruned && p.Prunable() {
-		m.value[p.Name] = graphgen.Mul(t, m.g.Input(PruneMaskName(p.Name), graphgen.Float32, p.Shape...))
+		mask := m.g.Input(PruneMaskName(p.Name), graphgen.Float32, p.Shape...) // zeros and ones, so exact in any type
+		m.value[p.Name] = graphgen.Mul(m.value[p.Name], graphgen.Cast(mask, m.compute))
 	}
 	m.params = append(m.params, p)
 	return m.value[p.Name]

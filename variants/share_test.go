@@ -68,7 +68,7 @@ func TestLayer(t *testing.T) {
 // TestWindowBelongsToTheUse: which uses are local does not depend on what they share.
 func TestWindowBelongsToTheUse(t *testing.T) {
 	c := mustFind(t, "deep_seq", "tiny").Config
-	g, err := c.Train(Dims{1, c.Length, 0})
+	g, err := c.Train(Dims{Batch: 1, Length: c.Length})
 	if err != nil {
 		t.Fatal(err)
 	}

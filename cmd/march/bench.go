@@ -34,7 +34,7 @@ var benchCommand = command{
 		study := f.String("study", "", "all variants of a `STUDY`")
 		seeds := f.Int("seeds", 1, "`NUMBER` of seeds of every variant, from 1 on")
 		lab := addLabFlags(f, "ppl,grammar")
-		atOnce := f.Int("at-once", 0, "`CELLS` that run at once, each on its share of the threads (default: at scale tiny one for each thread, else one)")
+		atOnce := f.Int("at-once", 0, "`CELLS` that run at once, each on its share of the threads (default: one; at scale tiny on a CPU one for each thread)")
 		out := f.String("out", filepath.Join("runs", "bench"), "`FOLDER` of all cells")
 		format := f.String("format", "text", "`FORMAT` of the table: "+joined(results.Formats))
 		device := addDeviceFlags(f)
@@ -61,12 +61,19 @@ var benchCommand = command{
 				return err
 			}
 			cells := sweep.Cells(*out, list, *seeds, lab.batch)
-			*atOnce, options.Threads = shares(*atOnce, options.Threads, len(cells), model.scale)
-			rt, err := runtime.Open(options)
+			rt, err := lab.open(e, options)
 			if err != nil {
 				return err
 			}
-			defer rt.Close()
+			defer func() { rt.Close() }()
+			if rt.GPU() != "" {
+				*atOnce = min(max(1, *atOnce), len(cells))
+			} else if *atOnce, options.Threads = shares(*atOnce, options.Threads, len(cells), model.scale); options.Threads != rt.Threads() {
+				rt.Close()
+				if rt, err = lab.open(e, options); err != nil {
+					return err
+				}
+			}
 			p := newProgress(e)
 			defer p.clear()
 			l, err := lab.lab(ctx, rt, list[0].Config.Vocab, p)

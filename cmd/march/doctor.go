@@ -8,15 +8,17 @@ import (
 	"github.com/spf13/pflag"
 
 	"march/runtime"
+	"march/runtime/ortlib"
 )
 
 var doctorCommand = command{
 	name: "doctor", group: groupMachine,
-	short: "check this machine: ONNX Runtime, its providers, what is missing",
+	short: "check this machine: ONNX Runtime, GPUs, what is missing",
 	long: "Looks for ONNX Runtime as every command does, loads it and runs a small model. Says what was found, what is missing and " +
-		"how to get it. Exit code 0: models can run here.",
+		"how to get it: for NVIDIA's GPUs also driver, CUDA provider and the libraries that it needs. Exit code 0: models can run here.",
 	examples: []example{
 		{"march doctor", "what would be used"},
+		{"march doctor --device cuda", "can models run on the GPU?"},
 		{"march doctor --lib /opt/onnxruntime/libonnxruntime.so", "would this library do?"},
 	},
 	setup: func(f *pflag.FlagSet) action {
@@ -71,6 +73,10 @@ func printDiagnosis(e *env, d runtime.Diagnosis) error {
 			rows = append(rows, []string{title, t})
 		}
 	}
+	if d.Unused != "" {
+		rows = append(rows, []string{"on the CPU", "though there is a GPU: " + d.Unused})
+	}
+	rows = append(rows, cudaRows(d.CUDA, len(d.Problems) == 0)...)
 	for _, p := range d.Problems {
 		rows = append(rows, []string{"problem", p.What})
 		if p.Fix != "" {
@@ -81,9 +87,62 @@ func printDiagnosis(e *env, d runtime.Diagnosis) error {
 		rows = append(rows, []string{"result", "all good: a model ran, with the right result"})
 	}
 	for _, r := range rows {
-		fmt.Fprintf(e.stdout, "%-14s%s\n", r[0], r[1])
+		fmt.Fprintf(e.stdout, "%-15s%s\n", r[0], r[1])
 	}
 	return nil
+}
+
+// cudaRows says what there is for NVIDIA's GPUs: one line where there is none.
+// Advice on what is needed belongs to the problems where there are any.
+func cudaRows(c runtime.CUDADiagnosis, advise bool) [][]string {
+	if c.None != "" {
+		return [][]string{{"GPU", "none: " + c.None}}
+	}
+	var rows [][]string
+	for i, g := range c.GPUs {
+		rows = append(rows, []string{"GPU", fmt.Sprintf("cuda:%d, %s, %.1f GiB, compute capability %s", i, g.Name, float64(g.Memory)/(1<<30), g.Capability)})
+	}
+	driver := "serves CUDA " + c.DriverCUDA
+	if c.Driver != "" {
+		driver = c.Driver + ", " + driver
+	}
+	rows = append(rows, []string{"driver", driver})
+	if c.Provider == "" {
+		return append(rows, []string{"CUDA provider", "none beside this library; " + ortlib.SetupCUDACommand + " installs a build with it"})
+	}
+	version := c.ProviderVersion
+	if version == "" {
+		version = "unknown version"
+	}
+	rows = append(rows, []string{"CUDA provider", version + ", " + c.Provider})
+	for i, l := range c.Libraries {
+		title, text := "", l.Path
+		if i == 0 {
+			title = "NVIDIA's"
+		}
+		switch {
+		case l.Path == "" && l.Elsewhere != "":
+			text = "not found by the system's loader, but there is " + l.Elsewhere
+		case l.Path == "":
+			text = "not found"
+			if !strings.Contains(l.Error, "No such file") {
+				text += ": " + l.Error
+			}
+		}
+		if l.Path == "" && !l.Needed {
+			text += " (not needed but for " + l.For + ")"
+		}
+		rows = append(rows, []string{title, fmt.Sprintf("%-17s %s", l.Name, text)})
+	}
+	if advice := c.Advice(); advice != "" && advise {
+		rows = append(rows, []string{"to have these", advice})
+	} else if advice == "" && c.SearchPath != "" {
+		rows = append(rows, []string{"to have these", c.Export()})
+	}
+	if len(c.InstallOptional) > 0 {
+		rows = append(rows, []string{"optional", "python3 -m pip install '" + strings.Join(c.InstallOptional, "' '") + "'"})
+	}
+	return rows
 }
 
 // processor describes the cores that march may use.

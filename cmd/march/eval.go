@@ -63,7 +63,7 @@ var evalCommand = command{
 			if *tokens != "" {
 				return saveTokens(e, l, *tokens, dir)
 			}
-			rt, err := device.open()
+			rt, err := device.open(e)
 			if err != nil {
 				return err
 			}

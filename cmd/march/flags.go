@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"march/cmd/internal/sweep"
 	"march/runtime"
 	"march/variants"
 )
@@ -195,8 +196,8 @@ type deviceFlags struct {
 // addDeviceFlags defines the flags of a device.
 func addDeviceFlags(f *pflag.FlagSet) *deviceFlags {
 	d := &deviceFlags{}
-	f.StringVar(&d.device, "device", "auto", "`DEVICE` that models run on: auto, cpu, cuda or cuda:1")
-	f.IntVar(&d.threads, "threads", 0, "`NUMBER` of threads that an operator may use (default: one for each physical core)")
+	f.StringVar(&d.device, "device", "auto", "`DEVICE` that models run on: auto (the GPU where there is one, else the CPU), cpu, cuda or cuda:1")
+	f.IntVar(&d.threads, "threads", 0, "`NUMBER` of threads that an operator on the CPU may use (default: one for each physical core)")
 	f.StringVar(&d.library, "lib", "", "ONNX Runtime library `FILE` (default: $MARCH_ONNXRUNTIME_LIB, the set-up's, the system's)")
 	return d
 }
@@ -214,12 +215,57 @@ func (d *deviceFlags) options() (runtime.Options, error) {
 }
 
 // open starts ONNX Runtime as the flags say.
-func (d *deviceFlags) open() (*runtime.Runtime, error) {
+func (d *deviceFlags) open(e *env) (*runtime.Runtime, error) {
 	o, err := d.options()
 	if err != nil {
 		return nil, err
 	}
-	return runtime.Open(o)
+	return openRuntime(e, o)
+}
+
+// openRuntime says on stderr where there is a GPU that cannot be used.
+func openRuntime(e *env, o runtime.Options) (*runtime.Runtime, error) {
+	rt, err := runtime.Open(o)
+	if err == nil && rt.Unused() != "" {
+		e.logf("running on the CPU, though there is a GPU: %s", rt.Unused())
+	}
+	return rt, err
+}
+
+// arithmeticFlags are the flags of how a GPU computes.
+type arithmeticFlags struct {
+	precision     string
+	deterministic bool
+}
+
+// addArithmeticFlags defines them.
+func addArithmeticFlags(f *pflag.FlagSet) *arithmeticFlags {
+	a := &arithmeticFlags{}
+	f.StringVar(&a.precision, "precision", "fp32", "`ARITHMETIC`: fp32; on a GPU also tf32 (matrix products of factors rounded to 10 bits) and bf16 (bfloat16, with float32 parameters, statistics, loss and optimizer)")
+	f.BoolVar(&a.deterministic, "deterministic", false, "bit-equal runs on the same GPU, at some speed; on a CPU runs always are")
+	return a
+}
+
+// check refuses arithmetic that there is not.
+func (a *arithmeticFlags) check() error {
+	if !slices.Contains(sweep.Precisions(), a.precision) {
+		return usagef("--precision %q is not one of %s", a.precision, joined(sweep.Precisions()))
+	}
+	return nil
+}
+
+// open starts ONNX Runtime on a device that can compute so.
+func (a *arithmeticFlags) open(e *env, o runtime.Options) (*runtime.Runtime, error) {
+	if err := a.check(); err != nil {
+		return nil, err
+	}
+	o.TF32, o.Deterministic = a.precision != "fp32", a.deterministic
+	rt, err := openRuntime(e, o)
+	if err == nil && rt.GPU() == "" && a.precision != "fp32" {
+		rt.Close()
+		return nil, usagef("--precision %s needs a GPU; on the CPU there is fp32", a.precision)
+	}
+	return rt, err
 }
 
 // jsonFlag defines --json.

@@ -33,7 +33,7 @@ var genCommand = command{
 	setup: func(f *pflag.FlagSet) action {
 		g := &generation{selection: selectFlags(f, "paper")}
 		f.StringVar(&g.target, "target", string(graphgen.Portable), "`OPERATORS` of the graphs: "+joined(graphgen.Targets())+"; portable has those of ai.onnx alone")
-		f.StringVar(&g.precision, "precision", "fp32", "`ARITHMETIC`: fp32")
+		f.StringVar(&g.precision, "precision", "fp32", "`ARITHMETIC` of the graphs that train: "+joined(program.Precisions())+"; parameters and optimizer are fp32 in both")
 		f.IntVar(&g.batch, "batch", 0, "`SEQUENCES` of a micro-batch (default: as many as an optimizer step has, up to 16,384 tokens)")
 		f.IntVar(&g.seq, "seq", 0, "`TOKENS` of a sequence (default: all positions of the model)")
 		f.IntVar(&g.vocab, "vocab", 0, "`ENTRIES` of the vocabulary (default: the scale's)")
@@ -76,8 +76,11 @@ func (g *generation) check(f *pflag.FlagSet) error {
 	if targets := graphgen.Targets(); !slices.Contains(targets, graphgen.Target(g.target)) {
 		return usagef("--target %s is not one of %s", g.target, joined(targets))
 	}
-	if g.precision != "fp32" {
-		return usagef("--precision %s is not one of fp32", g.precision)
+	if g.precision == "tf32" {
+		return usagef("--precision tf32 is a way to run graphs of fp32 on a GPU, not to write others: wanted --precision fp32")
+	}
+	if !slices.Contains(program.Precisions(), g.precision) {
+		return usagef("--precision %s is not one of %s", g.precision, joined(program.Precisions()))
 	}
 	for _, x := range []struct {
 		name string
@@ -139,7 +142,7 @@ func (g *generation) generate(ctx context.Context, e *env, models []variants.Var
 		if len(models) > 1 {
 			e.logf("%d/%d %s", i+1, len(models), folder)
 		}
-		m, err := program.Write(folder, v, program.Options{Target: graphgen.Target(g.target), Batch: g.batch, Length: g.seq, Seed: g.seed})
+		m, err := program.Write(folder, v, program.Options{Target: graphgen.Target(g.target), Precision: g.precision, Batch: g.batch, Length: g.seq, Seed: g.seed})
 		if err != nil {
 			return nil, err
 		}

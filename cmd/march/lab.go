@@ -19,15 +19,15 @@ import (
 // labFlags are the flags of commands that train.
 type labFlags struct {
 	*suiteFlags
-	data      string
-	steps     int
-	tokens    int
-	rate      float64
-	batch     int
-	target    string
-	precision string
-	validate  int64
-	save      int64
+	*arithmeticFlags
+	data     string
+	steps    int
+	tokens   int
+	rate     float64
+	batch    int
+	target   string
+	validate int64
+	save     int64
 }
 
 func addLabFlags(f *pflag.FlagSet, suites string) *labFlags {
@@ -38,9 +38,9 @@ func addLabFlags(f *pflag.FlagSet, suites string) *labFlags {
 	f.Float64Var(&l.rate, "rate", 0, "peak learning `RATE` (default: the scale's)")
 	f.IntVar(&l.batch, "batch", 0, "`SEQUENCES` of a micro-batch (default: as many as a step has, up to 16,384 tokens)")
 	f.StringVar(&l.target, "target", string(graphgen.ORT), "`OPERATORS` of the graphs: "+joined(graphgen.Targets()))
-	f.StringVar(&l.precision, "precision", "fp32", "`ARITHMETIC`: fp32")
 	f.Int64Var(&l.validate, "validate-every", 0, "`STEPS` between validations (default: none before the end)")
 	f.Int64Var(&l.save, "save-every", 0, "`STEPS` between checkpoints (default: a tenth of the run)")
+	l.arithmeticFlags = addArithmeticFlags(f)
 	l.suiteFlags = addSuiteFlags(f, suites)
 	return l
 }
@@ -63,8 +63,8 @@ func (l *labFlags) check() error {
 	if _, err := graphgen.ParseTarget(l.target); err != nil {
 		return usagef("--target: %w", err)
 	}
-	if l.precision != "fp32" {
-		return usagef("--precision %q is not one of fp32", l.precision)
+	if err := l.arithmeticFlags.check(); err != nil {
+		return err
 	}
 	for name, v := range map[string]int64{"batch": int64(l.batch), "validate-every": l.validate, "save-every": l.save} {
 		if v < 0 {
@@ -85,7 +85,7 @@ func (l *labFlags) lab(ctx context.Context, rt *runtime.Runtime, vocab int, p *p
 		return nil, fmt.Errorf("--data: %w", err)
 	}
 	return &sweep.Lab{
-		Runtime: rt, Hardware: rt.Hardware(), March: marchVersion(), Target: graphgen.Target(l.target), Data: data, DataName: name,
+		Runtime: rt, Hardware: rt.Hardware(), March: marchVersion(), Target: graphgen.Target(l.target), Precision: l.precision, Data: data, DataName: name,
 		Suites: suites, Options: evalsuite.Options{Limit: l.limit, PerToken: l.perToken}, SaveEvery: l.save, ValidateEvery: l.validate,
 	}, nil
 }

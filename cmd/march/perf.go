@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
 
 	"march/cmd/internal/perf"
+	"march/cmd/internal/sweep"
 	"march/graphgen"
 	"march/graphgen/atomicfile"
 )
@@ -18,12 +20,13 @@ var perfCommand = command{
 	name: "perf", group: groupMachine,
 	short: "measure training steps",
 	long: "Times forward pass, backward pass and gradient accumulation of a micro-batch, without data loading and optimizer: the median of the timed steps. Workloads P1, P2 and tiny are the reference workloads that other frameworks are measured on too; --variant measures any model at its own size.\n\n" +
-		"With several targets the rounds alternate between them, so that a machine that gets slower slows all of them. --ops shows where the time goes; it runs ONNX Runtime's profiler, which costs time itself.",
+		"With several targets the rounds alternate between them, so that a machine that gets slower slows all of them. --ops shows where the time goes; it runs ONNX Runtime's profiler, which costs time itself. On a GPU it sees when kernels are queued, not how long they run; with CUDA_LAUNCH_BLOCKING=1 in the environment each is waited for.",
 	examples: []example{
 		{"march perf --workload P2", "the CPU reference workload"},
 		{"march perf --workload P2 --ops", "operator by operator"},
 		{"march perf --variant 'deep_*' --target portable,ort --save deep.json", "keep the figures"},
 		{"march perf --workload P2 --against p2.json", "compare with figures kept before"},
+		{"march perf --workload P1 --device cuda --precision tf32,bf16", "on a GPU"},
 	},
 	setup: func(f *pflag.FlagSet) action {
 		names := f.StringArray("workload", nil, "`NAME` of a reference workload: "+strings.Join(workloadNames(), ", ")+"; repeatable")
@@ -35,15 +38,18 @@ var perfCommand = command{
 		steps := f.Int("steps", 30, "timed `STEPS`, over all rounds")
 		warmup := f.Int("warmup", 5, "`STEPS` before the clock starts")
 		ops := f.Bool("ops", false, "show the operators' shares")
+		nodes := f.Int("nodes", 0, "show the `NUMBER` of dearest nodes, too")
 		save := f.String("save", "", "keep the figures in a JSON `FILE`")
 		against := f.String("against", "", "show ratios to the figures in a `FILE` of --save")
 		asJSON := jsonFlag(f)
+		precisions := f.String("precision", "fp32", "`ARITHMETICS`, joined by commas: "+strings.Join(sweep.Precisions(), ", ")+"; all but fp32 need a GPU")
+		deterministic := f.Bool("deterministic", false, "the GPU's reproducible kernels, where there are others")
 		device := addDeviceFlags(f)
 		return func(_ context.Context, e *env, _ []string) error {
-			if *steps < 1 || *warmup < 0 || *replicas < 0 {
+			if *steps < 1 || *warmup < 0 || *replicas < 0 || *nodes < 0 {
 				return usagef("--steps %d, --warmup %d, --replicas %d: wanted at least one step, and nothing negative", *steps, *warmup, *replicas)
 			}
-			o := perf.Options{Replicas: *replicas, Warmup: *warmup, Ops: *ops, Rounds: min(5, *steps)}
+			o := perf.Options{Replicas: *replicas, Warmup: *warmup, Ops: *ops || *nodes > 0, Nodes: *nodes, Rounds: min(5, *steps)}
 			o.Steps = (*steps + o.Rounds - 1) / o.Rounds
 			for _, t := range strings.Split(*targets, ",") {
 				target, err := graphgen.ParseTarget(t)
@@ -60,21 +66,33 @@ var perfCommand = command{
 			if err != nil {
 				return err
 			}
-			rt, err := device.open()
+			options, err := device.options()
 			if err != nil {
 				return err
 			}
-			defer rt.Close()
 			if !*asJSON {
-				fmt.Fprintf(e.stdout, "%-24s %-9s %8s %8s %10s %9s %7s %7s\n", "workload", "target", "ms/step", "fastest", "tok/s", "GFLOP/s", "nodes", "load s")
+				fmt.Fprintf(e.stdout, "%-24s %-9s %-5s %8s %8s %10s %9s %7s %7s %7s\n", "workload", "target", "prec.", "ms/step", "fastest", "tok/s", "GFLOP/s", "nodes", "load s", "GB")
 			}
-			got, err := perf.Measure(rt, list, o, func(r perf.Result) {
-				if !*asJSON {
-					printFigures(e, r, old)
+			var got []perf.Result
+			last := ""
+			for _, p := range strings.Split(*precisions, ",") {
+				a := arithmeticFlags{p, *deterministic}
+				rt, err := a.open(e, options)
+				if err != nil {
+					return err
 				}
-			})
-			if err != nil {
-				return err
+				o.Precision = p
+				list, err := perf.Measure(rt, list, o, func(r perf.Result) {
+					if !*asJSON {
+						printFigures(e, r, old)
+					}
+				})
+				last = fmt.Sprintf("%s, %s, %s, ONNX Runtime %s", rt.Device(), rt.Hardware(), counted(rt.Threads(), "thread"), rt.Version())
+				rt.Close()
+				got = append(got, list...)
+				if err != nil {
+					return err
+				}
 			}
 			if *save != "" {
 				b, err := json.MarshalIndent(got, "", "  ")
@@ -88,8 +106,7 @@ var perfCommand = command{
 			if *asJSON {
 				return printJSON(e.stdout, got)
 			}
-			fmt.Fprintf(e.stdout, "fp32 on %s, %s, %d threads, ONNX Runtime %s; median of %d steps; the process held %.0f MB at most\n",
-				rt.Device(), rt.Hardware(), rt.Threads(), rt.Version(), o.Steps*o.Rounds, got[len(got)-1].PeakMB)
+			fmt.Fprintf(e.stdout, "on %s; median of %d steps; the process held %.0f MB at most; GB: the GPU's memory\n", last, o.Steps*o.Rounds, got[len(got)-1].PeakMB)
 			return nil
 		}
 	},
@@ -141,15 +158,23 @@ func perfWorkloads(names []string, model *selection, batch, seq int) ([]perf.Wor
 }
 
 func printFigures(e *env, r perf.Result, old map[string]perf.Result) {
-	fmt.Fprintf(e.stdout, "%-24s %-9s %8.2f %8.2f %10s %9.1f %7d %7.2f", r.Workload, r.Target, r.MS, r.MinMS, short(r.TokensPerS), r.GFLOPS, r.Nodes, r.LoadS)
-	if o, ok := old[r.Workload+"/"+r.Target]; ok {
+	fmt.Fprintf(e.stdout, "%-24s %-9s %-5s %8.2f %8.2f %10s %9.1f %7d %7.2f", r.Workload, r.Target, r.Precision, r.MS, r.MinMS, short(r.TokensPerS), r.GFLOPS, r.Nodes, r.LoadS)
+	if r.DeviceGB > 0 {
+		fmt.Fprintf(e.stdout, " %7.2f", r.DeviceGB)
+	} else {
+		fmt.Fprintf(e.stdout, " %7s", "–")
+	}
+	if o, ok := old[figure(r)]; ok {
 		fmt.Fprintf(e.stdout, "  %.2f × the time before", r.MS/o.MS)
 	}
 	fmt.Fprintln(e.stdout)
-	for _, op := range r.Ops {
-		fmt.Fprintf(e.stdout, "    %-30s %5d calls %9.3f ms %6.1f %%\n", op.Op, op.Calls, op.MS, 100*op.Share)
+	for _, op := range slices.Concat(r.Ops, r.Dearest) {
+		fmt.Fprintf(e.stdout, "    %-40s %5d calls %9.3f ms %6.1f %%\n", op.Op, op.Calls, op.MS, 100*op.Share)
 	}
 }
+
+// figure identifies a measurement.
+func figure(r perf.Result) string { return r.Workload + "/" + r.Target + "/" + r.Precision }
 
 // readFigures reads a file of --save.
 func readFigures(file string) (map[string]perf.Result, error) {
@@ -166,7 +191,7 @@ func readFigures(file string) (map[string]perf.Result, error) {
 	}
 	m := map[string]perf.Result{}
 	for _, r := range list {
-		m[r.Workload+"/"+r.Target] = r
+		m[figure(r)] = r
 	}
 	return m, nil
 }

@@ -32,6 +32,7 @@ var trainCommand = command{
 		seed := f.Uint64("seed", 1, "of start values and of the order of the data")
 		out := f.String("out", "", "the run's `FOLDER` (default: runs/STUDY/VARIANT/ARCH/seed-SEED)")
 		teacher := f.String("teacher", "", "`FOLDER` of the finished run that the variant learns from (distill)")
+		batches := f.String("save-batches", "", "write the run's batches, in their order, to a safetensors `FILE`, and its program with the start values to --out, and do not train: for a comparison with another framework")
 		resume := f.Bool("resume", false, "go on with the run in the folder")
 		asJSON := jsonFlag(f)
 		device := addDeviceFlags(f)
@@ -53,7 +54,11 @@ var trainCommand = command{
 			if c.Dir == "" {
 				c.Dir = sweep.CellDir("runs", v, *seed)
 			}
-			rt, err := device.open()
+			options, err := device.options()
+			if err != nil {
+				return err
+			}
+			rt, err := lab.open(e, options)
 			if err != nil {
 				return err
 			}
@@ -65,6 +70,14 @@ var trainCommand = command{
 				return err
 			}
 			defer l.Data.Close()
+			if *batches != "" {
+				n, err := l.SaveBatches(c, *batches)
+				if err != nil {
+					return fmt.Errorf("--save-batches: %w", err)
+				}
+				e.logf("%s: %s micro-batches; the program is in %s", *batches, grouped(int64(n)), sweep.ProgramDir(c.Dir))
+				return nil
+			}
 			watch(l, p, func(sweep.Cell) string { return "" })
 			began := time.Now()
 			r, err := l.TrainAndRecord(ctx, c, *resume)

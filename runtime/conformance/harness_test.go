@@ -19,6 +19,9 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	os.Exit(func() int {
 		device, err := runtime.ParseDevice(os.Getenv("MARCH_TEST_DEVICE"))
+		if device.Kind == "auto" {
+			device.Kind = "cpu"
+		}
 		if err == nil {
 			rt, err = runtime.Open(runtime.Options{Device: device, Threads: 2})
 		}
@@ -68,7 +71,7 @@ func load(t testing.TB, g *graphgen.Graph, target graphgen.Target, o loadOptions
 	if r == nil {
 		r = rt
 	}
-	s, err := r.SessionBytes(encode(t, g, target), runtime.SessionOptions{Optimization: o.optimization})
+	s, err := r.SessionBytes(encode(t, g, target), runtime.SessionOptions{Optimization: o.optimization, Whole: o.sizes == nil})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,7 @@
 // pinned version, the digests of its packages and libraries for each platform,
 // and where the set-up keeps the library. It neither downloads nor loads
 // anything: tools/setup does the first, package runtime the second. Start at
-// Current and Platform.Path.
+// Current and Platform.Path; the build for NVIDIA's GPUs is in cuda.go.
 package ortlib
 
 import (
@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	goruntime "runtime"
+	"slices"
+	"strconv"
 	"strings"
 
 	"march/graphgen/atomicfile"
@@ -30,6 +32,8 @@ const (
 	EnvVar = "MARCH_ONNXRUNTIME_LIB"
 	// SetupCommand installs the pinned library into the cache.
 	SetupCommand = "make setup"
+	// SetupCUDACommand installs one that can use an NVIDIA GPU.
+	SetupCUDACommand = "make setup-cuda"
 
 	// NPMPackage and PipPackage are the packages that hold official builds
 	// of the library.
@@ -127,6 +131,15 @@ func find(goos, goarch string) (Platform, error) {
 // $XDG_CACHE_HOME/march/onnxruntime/VERSION/OS-ARCH/, with ~/.cache in place of
 // an unset (or, as its specification demands, relative) XDG_CACHE_HOME.
 func (p Platform) Path() (string, error) {
+	folder, err := cacheFolder(p.OS + "-" + p.Arch)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(folder, p.Library), nil
+}
+
+// cacheFolder is where the set-up keeps a build of that name.
+func cacheFolder(build string) (string, error) {
 	base := os.Getenv("XDG_CACHE_HOME")
 	if !filepath.IsAbs(base) {
 		home, err := os.UserHomeDir()
@@ -135,7 +148,7 @@ func (p Platform) Path() (string, error) {
 		}
 		base = filepath.Join(home, ".cache")
 	}
-	return filepath.Join(base, "march", "onnxruntime", Version, p.OS+"-"+p.Arch, p.Library), nil
+	return filepath.Join(base, "march", "onnxruntime", Version, build), nil
 }
 
 // Verify reads the whole file at path and returns which package the library
@@ -158,6 +171,10 @@ func (p Platform) Verify(path string) (origin string, err error) {
 // Plausible is the cheap part of Verify, for every start of the program: the
 // file is there and has the size of a pinned library.
 func (p Platform) Plausible(path string) error {
+	return plausible(path, p.NPM.Size, p.WheelLibrary.Size)
+}
+
+func plausible(path string, sizes ...int64) error {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -166,8 +183,12 @@ func (p Platform) Plausible(path string) error {
 		return err
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("%s: not a regular file", path)
-	case info.Size() != p.NPM.Size && info.Size() != p.WheelLibrary.Size:
-		return fmt.Errorf("%s: %d bytes, want %d or %d: incomplete or changed", path, info.Size(), p.NPM.Size, p.WheelLibrary.Size)
+	case !slices.Contains(sizes, info.Size()):
+		want := make([]string, len(sizes))
+		for i, size := range sizes {
+			want[i] = strconv.FormatInt(size, 10)
+		}
+		return fmt.Errorf("%s: %d bytes, want %s: incomplete or changed", path, info.Size(), strings.Join(want, " or "))
 	}
 	return nil
 }

@@ -5,66 +5,76 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"march/runtime/ortlib"
 )
 
-// client is a package registry's client. fetch leaves the package in an empty
-// folder and returns its path.
-type client struct {
-	name  string
-	fetch func(ctx context.Context, i *installer, dir string) (string, error)
+// source is an archive of a registry that holds the libraries, and the
+// registry's client that fetches it.
+type source struct {
+	client    string // as messages name it
+	archive   ortlib.File
+	libraries []library // written in this order
+	fetch     fetcher
+	read      func(archive string, libraries []library, write func(library, io.Reader) error) error
 }
 
-// clients in the order in which they are tried. npm comes first: its package is
-// the same file for every platform.
-var clients = []client{{"npm", fetchNPM}, {"pip", fetchPip}}
+// fetcher leaves the archive in dir. It calls announce once it knows that the
+// client is there.
+type fetcher func(ctx context.Context, dir string, announce func()) error
 
-func fetchNPM(ctx context.Context, i *installer, dir string) (string, error) {
-	if _, err := exec.LookPath("npm"); err != nil {
-		return "", errors.New("not installed")
-	}
-	fmt.Fprintf(i.log, "setup: fetching %s with npm (%d MB)\n", i.npm.Name, i.npm.Size/1_000_000)
-	// npm writes the archive into the working directory. Short waits between
-	// its attempts: without a network it should say so soon.
-	err := command(ctx, dir, "npm", "pack", "--loglevel=error", "--ignore-scripts",
-		"--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000", ortlib.NPMPackage+"@"+ortlib.Version)
-	if err != nil {
-		return "", err
-	}
-	return filepath.Join(dir, i.npm.Name), nil
+// library is a file inside an archive and its name where it is installed.
+type library struct {
+	ortlib.File
+	as string
 }
 
-func fetchPip(ctx context.Context, i *installer, dir string) (string, error) {
-	wheel := i.platform.Wheel
-	// All that names a wheel is given, so that every Python fetches the same.
-	args := []string{"download", "--quiet", "--no-input", "--disable-pip-version-check", "--retries", "1",
-		"--no-deps", "--only-binary", ":all:", "--platform", i.platform.WheelTag, "--python-version", ortlib.WheelPython,
-		"--implementation", "cp", "--abi", "cp" + strings.ReplaceAll(ortlib.WheelPython, ".", ""),
-		"--dest", dir, ortlib.PipPackage + "==" + ortlib.Version}
-	var failed []error
-	for _, pip := range [][]string{{"python3", "-m", "pip"}, {"python", "-m", "pip"}, {"pip3"}, {"pip"}} {
-		if _, err := exec.LookPath(pip[0]); err != nil {
-			continue
+func fetchNPM(requirement string) fetcher {
+	return func(ctx context.Context, dir string, announce func()) error {
+		if _, err := exec.LookPath("npm"); err != nil {
+			return errors.New("not installed")
 		}
-		if len(failed) == 0 {
-			fmt.Fprintf(i.log, "setup: fetching %s with pip (%d MB)\n", wheel.Name, wheel.Size/1_000_000)
-		}
-		err := command(ctx, dir, append(pip[:len(pip):len(pip)], args...)...)
-		if err == nil {
-			return filepath.Join(dir, wheel.Name), nil
-		}
-		failed = append(failed, err)
+		announce()
+		// npm writes the archive into the working directory. Short waits between
+		// its attempts: without a network it should say so soon.
+		return command(ctx, dir, "npm", "pack", "--loglevel=error", "--ignore-scripts",
+			"--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000", requirement)
 	}
-	if len(failed) == 0 {
-		return "", errors.New("neither Python nor pip is installed")
+}
+
+func fetchPip(requirement, platformTag string) fetcher {
+	return func(ctx context.Context, dir string, announce func()) error {
+		// All that names a wheel is given, so that every Python fetches the same.
+		args := []string{"download", "--quiet", "--no-input", "--disable-pip-version-check", "--retries", "1",
+			"--no-deps", "--only-binary", ":all:", "--platform", platformTag, "--python-version", ortlib.WheelPython,
+			"--implementation", "cp", "--abi", "cp" + strings.ReplaceAll(ortlib.WheelPython, ".", ""),
+			"--dest", dir, requirement}
+		var first error
+		for _, pip := range [][]string{{"python3", "-m", "pip"}, {"python", "-m", "pip"}, {"pip3"}, {"pip"}} {
+			if _, err := exec.LookPath(pip[0]); err != nil {
+				continue
+			}
+			if first == nil {
+				announce()
+			}
+			err := command(ctx, dir, append(pip[:len(pip):len(pip)], args...)...)
+			if err == nil {
+				return nil
+			}
+			if first == nil {
+				first = err
+			}
+		}
+		if first == nil {
+			first = errors.New("neither Python nor pip is installed")
+		}
+		return first
 	}
-	return "", failed[0]
 }
 
 // command runs a program in a folder. Its output is shown only as part of an

@@ -1,12 +1,13 @@
 // Command setup installs the pinned ONNX Runtime library, which march loads at
-// run time, into the user's cache folder. It fetches an official package with
-// that package registry's own client, npm or else pip, checks the sha256 of the
-// package and of the library, and puts the library into place in one step; it
-// touches nothing else and does nothing where the library is already there and
-// right. It is not a package manager: versions and digests are data in
-// runtime/ortlib. Start at installer.install.
+// run time, into the user's cache folder; with --cuda the build for NVIDIA's
+// GPUs, beside the other. It fetches an official package with that package
+// registry's own client, npm or else pip, checks the sha256 of the package and
+// of each library, and puts them into place when all are right; it touches
+// nothing else and does nothing where they are already there and right. It is
+// not a package manager: versions and digests are data in runtime/ortlib. Start
+// at installer.install.
 //
-//	go run ./tools/setup [--archive FILE]
+//	go run ./tools/setup [--cuda] [--archive FILE]
 package main
 
 import (
@@ -16,6 +17,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/pflag"
@@ -35,7 +37,9 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := pflag.NewFlagSet("setup", pflag.ContinueOnError)
 	flags.SetOutput(stderr)
-	archive := flags.String("archive", "", "install from this file, "+ortlib.NPMArchive.Name+" or the wheel, instead of fetching it")
+	archive := flags.String("archive", "", "install from this `FILE`, "+ortlib.NPMArchive.Name+" or the wheel, instead of fetching it")
+	cuda := flags.Bool("cuda", false, fmt.Sprintf("install the build for NVIDIA's GPUs (CUDA 13; %s/%s only; %d MB to fetch)",
+		ortlib.CUDA.OS, ortlib.CUDA.Arch, ortlib.CUDA.Wheel.Size/1_000_000))
 	flags.Usage = func() {
 		fmt.Fprintf(stderr, "Installs ONNX Runtime %s for march.\n\nUsage:\n  go run ./tools/setup [flags]\n\nFlags:\n%s", ortlib.Version, flags.FlagUsages())
 	}
@@ -49,7 +53,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "setup:", err)
 		return 2
 	}
-	path, err := setup(ctx, *archive, stderr)
+	path, err := setup(ctx, *archive, *cuda, stderr)
 	switch {
 	case ctx.Err() != nil:
 		fmt.Fprintln(stderr, "setup: interrupted")
@@ -63,13 +67,24 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 // setup returns the path of the library that march will load.
-func setup(ctx context.Context, archive string, log io.Writer) (string, error) {
+func setup(ctx context.Context, archive string, cuda bool, log io.Writer) (string, error) {
 	if own := os.Getenv(ortlib.EnvVar); own != "" && archive == "" {
 		if _, err := os.Stat(own); err != nil {
 			return "", fmt.Errorf("%s: %w; unset it to install the pinned library", ortlib.EnvVar, err)
 		}
 		fmt.Fprintf(log, "setup: %s is set, so march uses that library and there is nothing to install\n", ortlib.EnvVar)
 		return own, nil
+	}
+	if cuda {
+		build, err := ortlib.CurrentCUDA()
+		if err != nil {
+			return "", err
+		}
+		dir, err := build.Folder()
+		if err != nil {
+			return "", err
+		}
+		return filepath.Join(dir, build.Core()), forCUDA(build, dir, log).install(ctx, archive)
 	}
 	platform, err := ortlib.Current()
 	if err != nil {
@@ -79,6 +94,5 @@ func setup(ctx context.Context, archive string, log io.Writer) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	i := installer{platform: platform, npm: ortlib.NPMArchive, path: path, log: log}
-	return path, i.install(ctx, archive)
+	return path, forCPU(platform, path, log).install(ctx, archive)
 }

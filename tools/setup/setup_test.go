@@ -45,15 +45,17 @@ func makeTar(t *testing.T, name string, content []byte) []byte {
 	return b.Bytes()
 }
 
-func makeZip(t *testing.T, name string, content []byte) []byte {
+func makeZip(t *testing.T, files map[string][]byte) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := zip.NewWriter(&b)
-	f, err := w.Create(name)
-	if err != nil {
-		t.Fatal(err)
+	for name, content := range files {
+		f, err := w.Create(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Write(content)
 	}
-	f.Write(content)
 	w.Close()
 	return b.Bytes()
 }
@@ -61,11 +63,13 @@ func makeZip(t *testing.T, name string, content []byte) []byte {
 // world is a fake machine: packages with tiny libraries, and npm and python3
 // scripts that hand them out and count their calls.
 type world struct {
-	installer
+	*installer
+	path       string
 	log        bytes.Buffer
 	bin, store string
 	npmLib     []byte
 	wheelLib   []byte
+	platform   ortlib.Platform
 }
 
 const (
@@ -76,14 +80,12 @@ const (
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{npmLib: []byte("library by npm"), wheelLib: []byte("another build, by pip"), bin: t.TempDir(), store: t.TempDir()}
-	npmArchive, wheel := makeTar(t, npmName, w.npmLib), makeZip(t, wheelName, w.wheelLib)
-	w.installer = installer{
-		npm: pin("fake.tgz", npmArchive),
-		platform: ortlib.Platform{OS: "linux", Arch: "amd64",
-			NPM: pin(npmName, w.npmLib), Wheel: pin("fake.whl", wheel), WheelLibrary: pin(wheelName, w.wheelLib), WheelTag: "manylinux_9"},
-		path: filepath.Join(t.TempDir(), "march", "onnxruntime", "9", "lib.so"),
-		log:  &w.log,
-	}
+	npmArchive, wheel := makeTar(t, npmName, w.npmLib), makeZip(t, map[string][]byte{wheelName: w.wheelLib})
+	w.path = filepath.Join(t.TempDir(), "march", "onnxruntime", "9", "lib.so")
+	w.platform = ortlib.Platform{OS: "linux", Arch: "amd64",
+		NPM: pin(npmName, w.npmLib), Wheel: pin("fake.whl", wheel), WheelLibrary: pin(wheelName, w.wheelLib), WheelTag: "manylinux_9"}
+	w.installer = forCPU(w.platform, w.path, &w.log)
+	w.sources[0].archive = pin("fake.tgz", npmArchive)
 	w.put(t, "fake.tgz", npmArchive)
 	w.put(t, "fake.whl", wheel)
 	t.Setenv("PATH", w.bin+":/usr/bin:/bin")
@@ -187,7 +189,7 @@ func TestWrongPackage(t *testing.T) {
 	w.giveNPM(t)
 	w.put(t, "fake.tgz", makeTar(t, npmName, []byte("something else")))
 	err := w.install(t.Context(), "")
-	if err == nil || !strings.Contains(err.Error(), "fake.tgz: sha256") || !strings.Contains(err.Error(), w.npm.SHA256) {
+	if err == nil || !strings.Contains(err.Error(), "fake.tgz: sha256") || !strings.Contains(err.Error(), w.sources[0].archive.SHA256) {
 		t.Fatalf("got %v", err)
 	}
 	w.notInstalled(t)
@@ -209,7 +211,7 @@ func TestWrongLibrary(t *testing.T) {
 		t.Run(change.name, func(t *testing.T) {
 			w := newWorld(t)
 			w.giveNPM(t)
-			w.platform.NPM = change.pin
+			w.sources[0].libraries[0].File = change.pin
 			err := w.install(t.Context(), "")
 			if err == nil || !strings.Contains(err.Error(), change.wants) {
 				t.Fatalf("got %v, want %q", err, change.wants)
@@ -220,7 +222,7 @@ func TestWrongLibrary(t *testing.T) {
 	t.Run("wheel", func(t *testing.T) {
 		w := newWorld(t)
 		w.givePip(t)
-		w.platform.WheelLibrary = pin("onnxruntime/other.so", w.wheelLib)
+		w.sources[1].libraries[0].File = pin("onnxruntime/other.so", w.wheelLib)
 		if err := w.install(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "holds no onnxruntime/other.so") {
 			t.Fatalf("got %v", err)
 		}
@@ -316,6 +318,141 @@ func TestSweep(t *testing.T) {
 	}
 }
 
+// newCUDAWorld is a world whose wheel holds a core with two providers.
+func newCUDAWorld(t *testing.T) (*world, map[string][]byte) {
+	t.Helper()
+	w := newWorld(t)
+	content := map[string][]byte{
+		"onnxruntime/capi/libcuda_provider.so": []byte("kernels"),
+		"onnxruntime/capi/libshared.so":        []byte("bridge"),
+		"onnxruntime/capi/libcore.so.9":        []byte("core"),
+	}
+	wheel := makeZip(t, content)
+	build := ortlib.CUDABuild{OS: "linux", Arch: "amd64", WheelTag: "manylinux_9", Wheel: pin("fake.whl", wheel)}
+	for _, name := range []string{"libcuda_provider.so", "libshared.so", "libcore.so.9"} {
+		name = "onnxruntime/capi/" + name
+		build.Libraries = append(build.Libraries, pin(name, content[name]))
+	}
+	w.installer = forCUDA(build, filepath.Dir(w.path)+"-cuda", &w.log)
+	w.path = filepath.Join(w.dir, build.Core())
+	w.put(t, "fake.whl", wheel)
+	return w, content
+}
+
+func (w *world) installedAll(t *testing.T, content map[string][]byte) {
+	t.Helper()
+	for name, want := range content {
+		got, err := os.ReadFile(filepath.Join(w.dir, filepath.Base(name)))
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: %q, %v; log:\n%s", name, got, err, w.log.String())
+		}
+	}
+	if entries, _ := os.ReadDir(w.dir); len(entries) != len(content) {
+		t.Errorf("left behind: %v", entries)
+	}
+}
+
+func TestCUDA(t *testing.T) {
+	w, content := newCUDAWorld(t)
+	w.giveNPM(t)
+	w.givePip(t)
+	if err := w.install(t.Context(), ""); err != nil {
+		t.Fatal(err)
+	}
+	w.installedAll(t, content)
+	c := w.calls()
+	for _, want := range []string{"-m pip download", "--platform manylinux_9", ortlib.CUDAPackage + "==" + ortlib.Version, "--no-deps"} {
+		if !strings.Contains(c, want) {
+			t.Errorf("calls lack %q: %s", want, c)
+		}
+	}
+	if strings.Contains(c, "npm") {
+		t.Errorf("npm was called: %s", c)
+	}
+	os.Remove(filepath.Join(w.store, "calls"))
+	if err := w.install(t.Context(), ""); err != nil || w.calls() != "" {
+		t.Errorf("second install: %v, calls %q", err, w.calls())
+	}
+
+	// One library of three is damaged, or gone: all are put in place again.
+	provider := filepath.Join(w.dir, "libcuda_provider.so")
+	for _, spoil := range []func() error{
+		func() error { return os.WriteFile(provider, []byte("kern"), 0o644) },
+		func() error { return os.Remove(provider) },
+	} {
+		if err := spoil(); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.install(t.Context(), ""); err != nil {
+			t.Fatal(err)
+		}
+		w.installedAll(t, content)
+	}
+	if !strings.Contains(w.log.String(), "replacing a wrong file") {
+		t.Errorf("log: %s", w.log.String())
+	}
+}
+
+func TestCUDAArchive(t *testing.T) {
+	w, content := newCUDAWorld(t)
+	if err := w.install(t.Context(), filepath.Join(w.store, "fake.whl")); err != nil {
+		t.Fatal(err)
+	}
+	w.installedAll(t, content)
+	if w.calls() != "" {
+		t.Errorf("clients were called: %s", w.calls())
+	}
+}
+
+// All libraries are put in place or none.
+func TestCUDAWrongLibrary(t *testing.T) {
+	for _, change := range []struct {
+		name  string
+		pin   ortlib.File
+		wants string
+	}{
+		{"content", pin("onnxruntime/capi/libcore.so.9", []byte("CORE")), "4 bytes with sha256"},
+		{"missing", pin("onnxruntime/capi/libcore.so.10", []byte("core")), "holds no onnxruntime/capi/libcore.so.10"},
+	} {
+		t.Run(change.name, func(t *testing.T) {
+			w, _ := newCUDAWorld(t)
+			w.givePip(t)
+			w.sources[0].libraries[2].File = change.pin
+			if err := w.install(t.Context(), ""); err == nil || !strings.Contains(err.Error(), change.wants) {
+				t.Fatalf("got %v, want %q", err, change.wants)
+			}
+			w.notInstalled(t)
+		})
+	}
+}
+
+func TestCUDAInterrupted(t *testing.T) {
+	w, _ := newCUDAWorld(t)
+	w.script(t, "python3", "echo part > part.whl; exec sleep 60")
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		for !strings.Contains(w.calls(), "python3") {
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+	}()
+	if err := w.install(ctx, ""); err != context.Canceled {
+		t.Errorf("got %v", err)
+	}
+	w.notInstalled(t)
+}
+
+// The set-up of CPU machines asks for nothing of the other build.
+func TestCPUFetchesNoCUDA(t *testing.T) {
+	for _, p := range ortlib.Platforms {
+		for _, s := range forCPU(p, "lib.so", nil).sources {
+			if s.archive.SHA256 == ortlib.CUDA.Wheel.SHA256 || strings.Contains(s.archive.Name, "gpu") {
+				t.Errorf("%s/%s: %s", p.OS, p.Arch, s.archive.Name)
+			}
+		}
+	}
+}
+
 func TestRun(t *testing.T) {
 	own := filepath.Join(t.TempDir(), "own.so")
 	os.WriteFile(own, nil, 0o644)
@@ -328,10 +465,12 @@ func TestRun(t *testing.T) {
 		stderr string
 	}{
 		{"help", "", []string{"--help"}, 0, "", "--archive"},
+		{"help with CUDA", "", []string{"--help"}, 0, "", "--cuda"},
 		{"unknown flag", "", []string{"--nope"}, 2, "", "nope"},
 		{"argument", "", []string{"x"}, 2, "", `unexpected argument "x"`},
 		{"own library", own, nil, 0, own + "\n", "nothing to install"},
 		{"own library missing", own + "x", nil, 1, "", ortlib.EnvVar},
+		{"own library with CUDA", own, []string{"--cuda"}, 0, own + "\n", "nothing to install"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -25,8 +25,10 @@ import (
 // Options say how a program is emitted.
 type Options struct {
 	Target graphgen.Target // "": portable
-	Batch  int             // sequences of a micro-batch; 0: [DefaultBatch]
-	Length int             // tokens of a sequence; 0: the config's
+	// Precision is what graphs that train compute in: fp32 or bf16 ([Precisions]); "": fp32.
+	Precision string
+	Batch     int // sequences of a micro-batch; 0: [DefaultBatch]
+	Length    int // tokens of a sequence; 0: the config's
 	// DecoderLength is that of decoder_tokens and labels of an encoder-decoder; 0: as the
 	// objective has it for sequences of Length.
 	DecoderLength int
@@ -36,6 +38,13 @@ type Options struct {
 
 // Graphs lists a program's graphs; file NAME.onnx holds graph NAME.
 func Graphs() []string { return []string{"grad", "update", "step", "eval", "infer"} }
+
+// precisions are the types that graphs that train can compute in. (TF32 is a way to run
+// those of fp32.)
+var precisions = map[string]graphgen.DType{"fp32": graphgen.Float32, "bf16": graphgen.BFloat16}
+
+// Precisions lists what graphs that train can compute in.
+func Precisions() []string { return []string{"fp32", "bf16"} }
 
 // InitFile holds the start values.
 const InitFile = "init.safetensors"
@@ -71,6 +80,9 @@ func write(dir string, v variants.Variant, o Options) (*manifest.Manifest, error
 	}
 	if o.Target == "" {
 		o.Target = graphgen.Portable
+	}
+	if o.Precision == "" {
+		o.Precision = "fp32"
 	}
 	if o.Length == 0 {
 		o.Length = v.Config.Length
@@ -117,6 +129,9 @@ func (o Options) check(c variants.Config) error {
 	if _, err := graphgen.ParseTarget(string(o.Target)); err != nil {
 		return err
 	}
+	if !slices.Contains(Precisions(), o.Precision) {
+		return fmt.Errorf("precision %q is not one of %v", o.Precision, Precisions())
+	}
 	if o.Batch < 1 || o.Length < 1 || o.Length > c.Length {
 		return fmt.Errorf("batch %d × length %d: wanted a batch of at least 1 and a length from 1 to %d (the model's positions)", o.Batch, o.Length, c.Length)
 	}
@@ -141,7 +156,7 @@ func describe(v variants.Variant, o Options) (*manifest.Manifest, error) {
 	}
 	m := &manifest.Manifest{
 		Producer: "march", Study: v.Study, Variant: v.Name(), About: v.Doc, Source: v.Source, Scale: v.Scale, Arch: c.Arch,
-		Target: string(o.Target), Precision: "fp32", Opset: graphgen.Opset, Batch: o.Batch, Length: o.Length, MaxLength: c.Length,
+		Target: string(o.Target), Precision: o.Precision, Opset: graphgen.Opset, Batch: o.Batch, Length: o.Length, MaxLength: c.Length,
 		Vocab: c.Vocab, Seed: o.Seed, Graphs: map[string]*manifest.Graph{}, Files: map[string]manifest.Digest{},
 	}
 	if m.Config, err = json.Marshal(c); err != nil {
@@ -210,6 +225,7 @@ func (w *writer) graph(name string) error {
 	if err != nil {
 		return err
 	}
+	d.Compute = precisions[o.Precision]
 	if d.Decoder != 0 && o.DecoderLength != 0 {
 		d.Decoder = o.DecoderLength
 	}
@@ -219,6 +235,9 @@ func (w *writer) graph(name string) error {
 		g, err = c.Train(d)
 	case "update":
 		g, err = c.Training.Update(updateRanges(w.m.Ranges))
+		if d.Compute == graphgen.BFloat16 {
+			g, err = c.Training.UpdateWithCopies(updateRanges(w.m.Ranges))
+		}
 	case "step":
 		g, err = c.Single(d)
 	case "eval":
@@ -239,7 +258,7 @@ func (w *writer) graph(name string) error {
 		return err
 	}
 	enc := graphgen.EncodeOptions{Name: w.variant.FullName() + "/" + name, Metadata: map[string]string{
-		"variant": w.variant.FullName(), "arch": c.Arch, "scale": w.variant.Scale, "graph": name, "target": string(o.Target), "config": string(w.m.Config)}}
+		"variant": w.variant.FullName(), "arch": c.Arch, "scale": w.variant.Scale, "graph": name, "target": string(o.Target), "precision": o.Precision, "config": string(w.m.Config)}}
 	if name == "infer" {
 		enc.Weights = w.weights
 	}

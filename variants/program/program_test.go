@@ -366,3 +366,55 @@ func TestReadBack(t *testing.T) {
 		}
 	}
 }
+
+// TestPrecision: a program of bf16 says so, its micro-batch reads copies of the parameters,
+// its update makes them, and what evaluates and serves is that of fp32.
+func TestPrecision(t *testing.T) {
+	v, wide, narrow := micro(t), t.TempDir(), t.TempDir()
+	full, err := Write(wide, v, Options{Batch: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := Write(narrow, v, Options{Batch: 2, Precision: "bf16"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if full.Precision != "fp32" || m.Precision != "bf16" {
+		t.Errorf("the manifests say %s and %s", full.Precision, m.Precision)
+	}
+	port := func(ports []manifest.Port, name string) string {
+		for _, p := range ports {
+			if p.Name == name {
+				return fmt.Sprint(p.DType, p.Shape)
+			}
+		}
+		return ""
+	}
+	for _, p := range m.Parameters {
+		shape := fmt.Sprint(p.Shape)
+		grad := m.Graphs["grad"]
+		if got := port(grad.Inputs, variants.CopyName(p.Name)); got != "bfloat16"+shape || port(grad.Inputs, p.Name) != "" {
+			t.Errorf("grad.onnx takes %s as %s", p.Name, got)
+		}
+		if got := port(grad.Outputs, variants.NewName(variants.GradName(p.Name))); got != "float32"+shape {
+			t.Errorf("grad.onnx gives the gradient of %s as %s", p.Name, got)
+		}
+	}
+	for _, r := range m.Ranges {
+		name, want := variants.NewName(variants.CopyName(r.Name)), fmt.Sprintf("bfloat16[%d]", r.Elements)
+		if got := port(m.Graphs["update"].Outputs, name); got != want || port(full.Graphs["update"].Outputs, name) != "" {
+			t.Errorf("update.onnx gives %s as %q, wanted %s", name, got, want)
+		}
+	}
+	for _, name := range []string{"step", "eval", "infer"} {
+		if a, b := fmt.Sprint(full.Graphs[name].Inputs, full.Graphs[name].Outputs), fmt.Sprint(m.Graphs[name].Inputs, m.Graphs[name].Outputs); a != b {
+			t.Errorf("%s.onnx takes and gives %s, in fp32 %s", name, b, a)
+		}
+	}
+	if m.Graphs["step"].Operators["Cast"] <= full.Graphs["step"].Operators["Cast"] {
+		t.Error("step.onnx has no casts of its parameters")
+	}
+	if _, err := Write(t.TempDir(), v, Options{Precision: "tf32"}); err == nil || !strings.Contains(err.Error(), `precision "tf32" is not one of [fp32 bf16]`) {
+		t.Errorf("error %v", err)
+	}
+}

@@ -4,11 +4,13 @@
 package perf
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"slices"
 	"time"
 
+	"march/cmd/internal/sweep"
 	"march/graphgen"
 	"march/runtime"
 	"march/trainloop"
@@ -24,25 +26,48 @@ type Workload struct {
 	Variant variants.Variant `json:"-"`
 	Batch   int              `json:"batch"`
 	Length  int              `json:"length"`
+	Decoder int              `json:"decoder_length,omitempty"` // of an encoder-decoder
 }
 
 // Workloads are the reference workloads, defined as benchmarks of other frameworks define
-// them too: decoders with biases everywhere, 1/√dk, learned positions, tied embeddings.
+// them too: decoders with biases everywhere, 1/√dk, learned positions, tied embeddings; the
+// two studies' baselines; and P1 with one size or activation changed. None drops out.
 func Workloads() []Workload {
-	plain := func(name string, d, layers, heads, ff, vocab, batch, length int) Workload {
-		v, err := variants.Find("plain/gpt2", "tiny", "")
+	of := func(name, variant, arch string, batch, length int, change func(c *variants.Config)) Workload {
+		v, err := variants.Find(variant, "paper", arch)
 		if err != nil {
 			panic(err) // of the catalogue
 		}
 		c := &v.Config
-		c.D, c.Heads, c.QKVDim, c.FF, c.Vocab, c.Length = d, heads, d/heads, ff, vocab, length
-		c.Share = variants.Share{Unique: layers, Uses: layers, Assignment: "seq"}
+		c.Length, c.Dropout = length, variants.Dropout{}
+		change(c)
 		c.Training.TokensPerStep = batch * length
 		v.Base, v.Scale = name, "workload"
-		return Workload{name, v, batch, length}
+		w := Workload{Name: name, Variant: v, Batch: batch, Length: length}
+		if c.Arch == variants.EncoderDecoder {
+			w.Decoder = length
+		}
+		return w
 	}
+	plain := func(name string, d, layers, heads, ff, vocab, batch, length int) Workload {
+		return of(name, "plain/gpt2", "", batch, length, func(c *variants.Config) {
+			c.D, c.Heads, c.QKVDim, c.FF, c.Vocab = d, heads, d/heads, ff, vocab
+			c.Share = variants.Share{Unique: layers, Uses: layers, Assignment: "seq"}
+		})
+	}
+	as := func(*variants.Config) {}
+	swiglu := plain("P1-swiglu", 512, 8, 8, 1408, 16384, 32, 512)
+	swiglu.Variant.Config.Act, swiglu.Variant.Config.GLU = "silu", true
 	return []Workload{
 		plain("P1", 512, 8, 8, 2048, 16384, 32, 512),
+		plain("P1-short", 512, 8, 8, 2048, 16384, 128, 128),
+		plain("P1-long", 512, 8, 8, 2048, 16384, 8, 2048),
+		plain("P1-heads32", 512, 8, 16, 2048, 16384, 32, 512),
+		plain("P1-heads128", 512, 8, 4, 2048, 16384, 32, 512),
+		swiglu,
+		of("heads", "heads/baseline", "", 64, 512, as),
+		of("sharing-decoder", "sharing/baseline", variants.Decoder, 32, 512, as),
+		of("sharing-encoder", "sharing/baseline", variants.Encoder, 32, 512, as),
 		plain("P2", 128, 4, 4, 512, 2048, 8, 128),
 		plain("tiny", 96, 6, 6, 384, 2048, 8, 128),
 	}
@@ -50,12 +75,15 @@ func Workloads() []Workload {
 
 // Options say how long and how closely to look.
 type Options struct {
-	Targets  []graphgen.Target
-	Replicas int // parts of the batch that run at once, each on its share of the threads; 0: as training does
-	Warmup   int // steps before the clock starts
-	Steps    int // timed steps
-	Rounds   int // how often each target is measured, in turn, so that a drifting machine hits all alike
-	Ops      bool
+	Targets []graphgen.Target
+	// Precision is one of sweep.Precisions; "": fp32. The runtime must be opened for it.
+	Precision string
+	Replicas  int  // parts of the batch that run at once, each on its share of the threads; 0: as training does
+	Warmup    int  // steps before the clock starts
+	Steps     int  // timed steps
+	Rounds    int  // how often each target is measured, in turn, so that a drifting machine hits all alike
+	Ops       bool // time operators, too
+	Nodes     int  // how many of the dearest nodes to name then
 }
 
 // Result is one measurement of one workload and target.
@@ -75,7 +103,9 @@ type Result struct {
 	TokensPerS float64 `json:"tokens_per_s"`
 	GFLOPS     float64 `json:"gflop_per_s"` // of matrix products
 	PeakMB     float64 `json:"process_peak_mb,omitempty"`
+	DeviceGB   float64 `json:"device_gb,omitempty"` // of the GPU's memory, beyond what was taken before
 	Ops        []OpRow `json:"ops,omitempty"`
+	Dearest    []OpRow `json:"dearest,omitempty"` // single nodes
 }
 
 // OpRow is the time that one kind of operator takes in a step.
@@ -92,6 +122,8 @@ type running struct {
 	target   graphgen.Target
 	e        *trainloop.Engine
 	replicas int
+	rt       *runtime.Runtime
+	before   int64 // bytes of the GPU taken before it was loaded
 	times    []float64
 	result   Result
 }
@@ -147,12 +179,12 @@ func Measure(rt *runtime.Runtime, list []Workload, o Options, done func(Result))
 func start(rt *runtime.Runtime, dir string, w Workload, t graphgen.Target, o Options) (*running, error) {
 	replicas := o.Replicas
 	if replicas == 0 {
-		replicas = trainloop.Replicas(int64(w.Batch), rt.Threads())
+		replicas = trainloop.ReplicasOn(rt, int64(w.Batch))
 	}
 	if w.Batch%replicas != 0 {
 		return nil, fmt.Errorf("a batch of %d sequences does not divide into %d replicas", w.Batch, replicas)
 	}
-	m, err := program.Write(dir, w.Variant, program.Options{Target: t, Batch: w.Batch / replicas, Length: w.Length, Graphs: []string{"grad"}})
+	m, err := program.Write(dir, w.Variant, program.Options{Target: t, Precision: sweep.GraphPrecision(o.Precision), Batch: w.Batch / replicas, Length: w.Length, DecoderLength: w.Decoder, Graphs: []string{"grad"}})
 	if err != nil {
 		return nil, err
 	}
@@ -164,12 +196,16 @@ func start(rt *runtime.Runtime, dir string, w Workload, t graphgen.Target, o Opt
 	if o.Ops {
 		eo.ProfilePrefix = dir + "/profile"
 	}
+	before, err := rt.GPUMemoryInUse()
+	if err != nil {
+		return nil, err
+	}
 	began := time.Now()
 	e, err := trainloop.NewEngine(rt, dir, eo)
 	if err != nil {
 		return nil, err
 	}
-	r := &running{w: w, target: t, e: e, replicas: replicas}
+	r := &running{w: w, target: t, e: e, replicas: replicas, rt: rt, before: before}
 	if err := e.LoadStart(dir); err != nil {
 		return nil, err
 	}
@@ -180,7 +216,7 @@ func start(rt *runtime.Runtime, dir string, w Workload, t graphgen.Target, o Opt
 		return nil, err
 	}
 	r.result = Result{
-		Workload: w.Name, Target: string(t), Precision: m.Precision, Device: rt.Device().String(), Threads: rt.Threads(), Replicas: replicas, Runtime: rt.Version(),
+		Workload: w.Name, Target: string(t), Precision: cmp.Or(o.Precision, m.Precision), Device: rt.Device().String(), Threads: rt.Threads(), Replicas: replicas, Runtime: rt.Version(),
 		Parameters: b.Total, Nodes: m.Graphs["grad"].Nodes, LoadS: time.Since(began).Seconds(),
 		GFLOPS: float64(b.TrainingFLOPs) * float64(w.Batch*w.Length) / 1e9,
 	}
@@ -246,6 +282,11 @@ func (r *running) finish(o Options) (Result, error) {
 	x.TokensPerS = float64(r.w.Batch*r.w.Length) / median
 	x.GFLOPS /= median
 	x.PeakMB = peakMB()
+	inUse, err := r.rt.GPUMemoryInUse()
+	if err != nil {
+		return x, err
+	}
+	x.DeviceGB = float64(inUse-r.before) / 1e9
 	if !o.Ops {
 		return x, nil
 	}
@@ -260,6 +301,9 @@ func (r *running) finish(o Options) (Result, error) {
 	runs := float64(p.Runs)
 	for _, op := range p.Ops {
 		x.Ops = append(x.Ops, OpRow{op.Name, int(float64(op.Count)/runs + 0.5), 1e3 * op.Time.Seconds() / runs, op.Share})
+	}
+	for _, n := range p.Nodes[:min(o.Nodes, len(p.Nodes))] {
+		x.Dearest = append(x.Dearest, OpRow{n.Name, int(float64(n.Count)/runs + 0.5), 1e3 * n.Time.Seconds() / runs, n.Share})
 	}
 	return x, nil
 }

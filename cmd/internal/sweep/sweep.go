@@ -5,6 +5,7 @@
 package sweep
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -37,14 +38,28 @@ type Lab struct {
 	Hardware string // the processor's or the GPU's name
 	March    string // version
 	Target   graphgen.Target
-	Data     *corpus.Dataset
-	DataName string
-	Suites   []Suite
-	Options  evalsuite.Options // Predictions is set per suite
+	// Precision is one of Precisions; "": fp32. The runtime must be opened for it.
+	Precision string
+	Data      *corpus.Dataset
+	DataName  string
+	Suites    []Suite
+	Options   evalsuite.Options // Predictions is set per suite
 	// SaveEvery and ValidateEvery are trainloop's.
 	SaveEvery, ValidateEvery int64
 	AtOnce                   int // cells that run at the same time, for their records
 	Progress                 Progress
+}
+
+// Precisions lists how a run can compute: those of programs, and tf32, graphs of fp32 whose matrix
+// products a GPU takes with factors rounded to 10 bits.
+func Precisions() []string { return []string{"fp32", "tf32", "bf16"} }
+
+// GraphPrecision is that of the program for a run's.
+func GraphPrecision(run string) string {
+	if run == "tf32" {
+		return "fp32"
+	}
+	return run
 }
 
 // Progress hears what a cell does. Nil functions are not called.
@@ -94,7 +109,7 @@ func (l *Lab) settings(c Cell) (trainloop.Settings, error) {
 	}
 	return trainloop.Settings{
 		Study: c.Variant.Study, Variant: c.Variant.Name(), Arch: cfg.Arch, Scale: c.Variant.Scale, Config: config, Objective: cfg.Training.Objective,
-		Target: string(l.Target), Precision: "fp32", Seed: c.Seed, Steps: int64(cfg.Training.Steps), TokensPerStep: cfg.Training.TokensPerStep,
+		Target: string(l.Target), Precision: cmp.Or(l.Precision, "fp32"), Seed: c.Seed, Steps: int64(cfg.Training.Steps), TokensPerStep: cfg.Training.TokensPerStep,
 		MicroBatch: batch, Length: cfg.Length, DataSHA256: info.SHA256, Tokenizer: info.TokenizerSHA256, DataSource: l.DataName,
 		Threads: l.Runtime.Threads(), Device: l.Runtime.Device().String(), Runtime: l.Runtime.Version(),
 	}, nil
@@ -159,7 +174,7 @@ func (l *Lab) program(c Cell, s trainloop.Settings) error {
 		if err != nil {
 			return err
 		}
-		if config == string(s.Config) && m.Target == s.Target && m.Batch == s.MicroBatch && m.Length == s.Length && m.Seed == s.Seed && m.Verify(dir) == nil {
+		if config == string(s.Config) && m.Target == s.Target && m.Precision == GraphPrecision(s.Precision) && m.Batch == s.MicroBatch && m.Length == s.Length && m.Seed == s.Seed && m.Verify(dir) == nil {
 			return nil
 		}
 		if _, err := trainloop.ReadSettings(c.Dir); err == nil {
@@ -167,7 +182,7 @@ func (l *Lab) program(c Cell, s trainloop.Settings) error {
 		}
 	}
 	_, err := program.Write(dir, c.Variant, program.Options{
-		Target: l.Target, Batch: s.MicroBatch, Length: s.Length, Seed: s.Seed, Graphs: []string{"grad", "update", "eval"}})
+		Target: l.Target, Precision: GraphPrecision(s.Precision), Batch: s.MicroBatch, Length: s.Length, Seed: s.Seed, Graphs: []string{"grad", "update", "eval"}})
 	return err
 }
 

@@ -8,24 +8,34 @@ import (
 	ort "github.com/yalue/onnxruntime_go"
 )
 
-// onnxruntime_go keeps its C pointers in unexported fields. The two functions
-// here are the only ones that know which; both look before they reach, so that
+// onnxruntime_go keeps its C pointers in unexported fields. The functions
+// here are the only ones that know which; they look before they reach, so that
 // another version of onnxruntime_go gives an error and not a crash.
 
 // SessionHandle returns the OrtSession inside an onnxruntime_go session. It is
 // nil once the session is destroyed.
 func SessionHandle(s *ort.DynamicAdvancedSession) (unsafe.Pointer, error) {
-	v := reflect.ValueOf(s)
-	for _, field := range []string{"s", "ortSession"} {
+	return handle("session", s, "s", "ortSession")
+}
+
+// OptionsHandle returns the OrtSessionOptions inside onnxruntime_go's.
+func OptionsHandle(o *ort.SessionOptions) (unsafe.Pointer, error) {
+	return handle("session option", o, "o")
+}
+
+// handle follows fields of structures to a pointer.
+func handle(what string, x any, fields ...string) (unsafe.Pointer, error) {
+	v := reflect.ValueOf(x)
+	for _, field := range fields {
 		if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
-			return nil, fmt.Errorf("onnxruntime_go: a session without its field %s", field)
+			return nil, fmt.Errorf("onnxruntime_go: a %s without its field %s", what, field)
 		}
 		if v = v.Elem().FieldByName(field); !v.IsValid() {
-			return nil, fmt.Errorf("onnxruntime_go: sessions have no field %s in this version", field)
+			return nil, fmt.Errorf("onnxruntime_go: %ss have no field %s in this version", what, field)
 		}
 	}
 	if v.Kind() != reflect.Pointer {
-		return nil, fmt.Errorf("onnxruntime_go: a session's handle is %s in this version", v.Type())
+		return nil, fmt.Errorf("onnxruntime_go: a %s's handle is %s in this version", what, v.Type())
 	}
 	return v.UnsafePointer(), nil
 }

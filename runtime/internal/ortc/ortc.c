@@ -2,6 +2,8 @@
 #include "ortc.h"
 
 #include <dlfcn.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,11 +78,12 @@ void ortc_release_providers(ortc_api api, char **names, int count) {
   take(api, CALL(api, ReleaseAvailableProviders, status, char **, int)(names, count));
 }
 
-char *ortc_new_tensor(ortc_api api, void *data, size_t bytes, const int64_t *shape, size_t rank, int type, void **value) {
+char *ortc_new_tensor(ortc_api api, int gpu, void *data, size_t bytes, const int64_t *shape, size_t rank, int type, void **value) {
   void *memory = NULL;
   // OrtDeviceAllocator and OrtMemTypeDefault, both 0: plain memory, not ONNX
   // Runtime's arena.
-  status s = CALL(api, CreateCpuMemoryInfo, status, int, int, void **)(0, 0, &memory);
+  status s = gpu < 0 ? CALL(api, CreateCpuMemoryInfo, status, int, int, void **)(0, 0, &memory)
+                     : CALL(api, CreateMemoryInfo, status, const char *, int, int, int, void **)("Cuda", 0, gpu, 0, &memory);
   if (s) return take(api, s);
   s = CALL(api, CreateTensorWithDataAsOrtValue, status, const void *, void *, size_t, const int64_t *, size_t, int,
            void **)(memory, data, bytes, shape, rank, type, value);
@@ -149,6 +152,28 @@ void ortc_free_port(ortc_port *port) {
   free(port->name);
   for (int i = 0; i < ORTC_MAX_RANK; i++) free(port->symbols[i]);
   memset(port, 0, sizeof *port);
+}
+
+char *ortc_deterministic(ortc_api api, void *session_options) {
+  return take(api, CALL(api, SetDeterministicCompute, status, void *, bool)(session_options, true));
+}
+
+static struct {
+  struct sigaction action;
+  int known;
+} handlers[NSIG];
+
+void ortc_signals_save(void) {
+  for (int i = 1; i < NSIG; i++) handlers[i].known = sigaction(i, NULL, &handlers[i].action) == 0;
+}
+
+void ortc_signals_restore(void) {
+  for (int i = 1; i < NSIG; i++) {
+    struct sigaction now;
+    if (handlers[i].known && sigaction(i, NULL, &now) == 0 && now.sa_sigaction != handlers[i].action.sa_sigaction) {
+      sigaction(i, &handlers[i].action, NULL);
+    }
+  }
 }
 
 char *ortc_end_profiling(ortc_api api, void *session, char **path) {

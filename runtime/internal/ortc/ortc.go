@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"unsafe"
 )
 
@@ -121,12 +122,15 @@ func (l *Library) Providers() ([]string, error) {
 	return list, nil
 }
 
+// Host stands for the host's memory in place of a GPU's number.
+const Host = -1
+
 // NewTensor makes a tensor over memory outside the Go heap, which must outlive
-// it. elementType is a number of ONNX's TensorProto.DataType. An empty shape
-// is a scalar. The result is an OrtValue.
-func (l *Library) NewTensor(data unsafe.Pointer, bytes int, shape []int64, elementType int) (unsafe.Pointer, error) {
+// it: the GPU's of that number, or the host's where gpu is Host. elementType is a number
+// of ONNX's TensorProto.DataType. An empty shape is a scalar. The result is an OrtValue.
+func (l *Library) NewTensor(gpu int, data unsafe.Pointer, bytes int, shape []int64, elementType int) (unsafe.Pointer, error) {
 	var value unsafe.Pointer
-	err := take(C.ortc_new_tensor(l.api, data, C.size_t(bytes), (*C.int64_t)(unsafe.SliceData(shape)), C.size_t(len(shape)),
+	err := take(C.ortc_new_tensor(l.api, C.int(gpu), data, C.size_t(bytes), (*C.int64_t)(unsafe.SliceData(shape)), C.size_t(len(shape)),
 		C.int(elementType), &value))
 	return value, err
 }
@@ -200,4 +204,22 @@ func (l *Library) EndProfiling(session unsafe.Pointer) (string, error) {
 		return "", err
 	}
 	return takeString(path), nil
+}
+
+// Deterministic asks for the operators' reproducible kernels, where there are two.
+// options is an OrtSessionOptions.
+func (l *Library) Deterministic(options unsafe.Pointer) error {
+	return take(C.ortc_deterministic(l.api, options))
+}
+
+var signals sync.Mutex
+
+// KeepSignals calls f and puts back the signal handlers that it replaced, as CUDA's start
+// does: Go's own would be gone, and Ctrl-C would end the process in the middle of a step.
+func KeepSignals(f func() error) error {
+	signals.Lock()
+	defer signals.Unlock()
+	C.ortc_signals_save()
+	defer C.ortc_signals_restore()
+	return f()
 }

@@ -23,6 +23,7 @@ enum {
   ORTC_GetDimensionsCount = 61,
   ORTC_GetDimensions = 62,
   ORTC_GetSymbolicDimensions = 63,
+  ORTC_CreateMemoryInfo = 68,
   ORTC_CreateCpuMemoryInfo = 69,
   ORTC_AllocatorFree = 76,
   ORTC_GetAllocatorWithDefaultOptions = 78,
@@ -33,6 +34,7 @@ enum {
   ORTC_SessionEndProfiling = 110,
   ORTC_GetAvailableProviders = 125,
   ORTC_ReleaseAvailableProviders = 126,
+  ORTC_SetDeterministicCompute = 273,
 };
 
 // Opaque: a pointer to OrtApi.
@@ -58,8 +60,9 @@ void ortc_no_telemetry(void);
 char *ortc_providers(ortc_api api, char ***names, int *count);
 void ortc_release_providers(ortc_api api, char **names, int count);
 
-// ortc_new_tensor makes a tensor value over memory that it does not own.
-char *ortc_new_tensor(ortc_api api, void *data, size_t bytes, const int64_t *shape, size_t rank, int type, void **value);
+// ortc_new_tensor makes a tensor value over memory that it does not own: the GPU's of
+// that number, or the host's where gpu is negative.
+char *ortc_new_tensor(ortc_api api, int gpu, void *data, size_t bytes, const int64_t *shape, size_t rank, int type, void **value);
 void ortc_release_value(ortc_api api, void *value);
 
 enum { ORTC_MAX_RANK = 16 };
@@ -77,6 +80,14 @@ typedef struct {
 char *ortc_count(ortc_api api, void *session, int outputs, size_t *count);
 char *ortc_describe(ortc_api api, void *session, int outputs, size_t index, ortc_port *port);
 void ortc_free_port(ortc_port *port);
+
+char *ortc_deterministic(ortc_api api, void *session_options);
+
+// ortc_signals_save notes the handlers of all signals, ortc_signals_restore puts back
+// those that were changed since. CUDA's start replaces Go's handlers by ones that end the
+// process at Ctrl-C. One caller at a time.
+void ortc_signals_save(void);
+void ortc_signals_restore(void);
 
 // ortc_end_profiling writes the profile and gives its file's path.
 char *ortc_end_profiling(ortc_api api, void *session, char **path);

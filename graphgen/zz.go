@@ -1,0 +1,2 @@
+package graphgen
+func (n *Node) TrafficZZ() int64 { return n.traffic() }
