@@ -291,7 +291,6 @@ func commands(r *record.Run, dir string) ([]string, error) {
 		Variant    string `json:"variant"`
 		MicroBatch int    `json:"micro_batch"`
 		Threads    int    `json:"threads"`
-		Precision  string `json:"precision"`
 		Teacher    string `json:"teacher_sha256"`
 		Config     struct {
 			Training struct {
@@ -306,8 +305,8 @@ func commands(r *record.Run, dir string) ([]string, error) {
 	if err := json.Unmarshal(data, &s); err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, "settings.json"), err)
 	}
-	line := fmt.Sprintf("march train --variant %s --arch %s --scale %s --seed %d --steps %d --tokens-per-step %d --rate %v --batch %d --target %s --threads %d",
-		quoted(r.Cell.Study+"/"+s.Variant), r.Cell.Arch, r.Cell.Scale, r.Cell.Seed, r.Budget.Steps, r.Budget.TokensPerStep, s.Config.Training.Rate, s.MicroBatch, r.Cell.Target, s.Threads)
+	line := fmt.Sprintf("march train --variant %s --arch %s --scale %s --seed %d --steps %d --tokens-per-step %d --rate %v --batch %d --target %s --device %s --precision %s --threads %d",
+		quoted(r.Cell.Study+"/"+s.Variant), r.Cell.Arch, r.Cell.Scale, r.Cell.Seed, r.Budget.Steps, r.Budget.TokensPerStep, s.Config.Training.Rate, s.MicroBatch, r.Cell.Target, r.Cell.Device, r.Cell.Precision, s.Threads)
 	var where []string // what the capital words stand for
 	if r.Data.Name != embeddedData {
 		line += " --data DATA"

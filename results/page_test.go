@@ -92,7 +92,7 @@ func TestPage(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"<svg", "Pareto front", "a_rather_long_paradigm_name_66", "train --variant sharing/variant_31 --arch decoder --scale tiny --seed 3 --steps 900 --tokens-per-step 512 --rate 0.003 --batch 4 --target ort --threads 1 --suite grammar,blimp,lambada --blimp BLIMP --lambada LAMBADA --out again",
+		"<svg", "Pareto front", "a_rather_long_paradigm_name_66", "train --variant sharing/variant_31 --arch decoder --scale tiny --seed 3 --steps 900 --tokens-per-step 512 --rate 0.003 --batch 4 --target ort --device cpu --precision fp32 --threads 1 --suite grammar,blimp,lambada --blimp BLIMP --lambada LAMBADA --out again",
 		"80 tensors, listed in the file", "data-v=\"0.6", "Verdicts", "At equal data, FLOPs and seconds", "As study sharing prints it",
 	} {
 		if !strings.Contains(html, want) {
