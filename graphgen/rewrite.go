@@ -11,6 +11,7 @@ type rule struct {
 var rules = []rule{
 	{"add-into-gemm", addIntoGemm},
 	{"add-into-scatter", addIntoScatter},
+	{"flat-broadcast", flatBroadcast},
 	{"add-into-sum", addIntoSum},
 }
 
@@ -86,4 +87,60 @@ func foldAddend(n *Node, in []*Tensor, uses map[*Tensor]int, takes func(*Node) b
 		}
 	}
 	return nil
+}
+
+// flatBroadcast makes matrices of the operands of an elementwise operator whose second
+// one is spread over the first dimensions of a large array, or over the last: x [B,H,S,S] with
+// [S,S] or with [B,H,S,1]. ONNX Runtime's CUDA provider has kernels for one dimension that is not
+// spread; with several it computes every element's place, at less than half the speed of memory
+// (0.23 ms against 0.09 for 67M elements in bfloat16 on an H100).
+//
+// A float32 mask is left as it is: its addition and the softmax become one operator there.
+func flatBroadcast(n *Node, in []*Tensor, _ map[*Tensor]int) *Tensor {
+	switch n.Op.Name {
+	case "Sub", "Mul":
+	case "Add":
+		if in[0].DType() != BFloat16 {
+			return nil
+		}
+	default:
+		return nil
+	}
+	x, y := in[0], in[1]
+	shape := x.Shape()
+	if x.Rank() <= 2 || !shape.Static() || !y.Shape().Static() || shape.Elements() < flatBroadcastFrom || !shape.Equal(n.Out[0].Shape()) || shape.Equal(y.Shape()) {
+		return nil
+	}
+	other := y.Shape()
+	for len(other) < len(shape) {
+		other = append(Shape{1}, other...)
+	}
+	whole := other.Elements()
+	if whole == 1 {
+		return nil
+	}
+	var rows, columns int
+	switch {
+	case other[:len(other)-1].Equal(shape[:len(shape)-1]) && other[len(other)-1] == 1: // spread over the last
+		rows, columns = whole, shape[len(shape)-1]
+		y = Reshape(y, rows, 1)
+	case endsWith(shape, other): // spread over the first
+		rows, columns = shape.Elements()/whole, whole
+		y = Reshape(y, columns)
+	default:
+		return nil
+	}
+	return Reshape(one(n.Op.Name, n.Attrs, Reshape(x, rows, columns), y), shape...)
+}
+
+// flatBroadcastFrom is from how many elements on an array is large.
+const flatBroadcastFrom = 4 << 20
+
+// endsWith reports whether other is ones and then the last dimensions of shape.
+func endsWith(shape, other Shape) bool {
+	i := 0
+	for i < len(other) && other[i] == 1 {
+		i++
+	}
+	return i > 0 && i < len(other) && other[i:].Equal(shape[i:])
 }
