@@ -199,7 +199,7 @@ func (b *BLiMP) plan(p planner) (*plan, error) {
 	pairs := limitPairs(b.pairs, p)
 	sequences := planPairs(pairs, p)
 	return &plan{sequences, func(r *Result, scores []score, emit func(Prediction)) {
-		finishPairs(r, pairs, sequences, scores, emit)
+		p.finishPairs(r, pairs, sequences, scores, emit)
 		r.set("sentence score", cmp.Or(p.layout.method().pairs, "sum of log-probabilities after the start token"))
 		r.set("paradigms", strconv.Itoa(b.paradigms))
 		if b.missing > 0 {

@@ -244,3 +244,56 @@ func TestBLiMPFiles(t *testing.T) {
 	}
 	t.Logf("%d pairs, the shorter sentence is right in %.2f %%, %d ties, %d pairs of equal sentences", r.Items, 100*float64(shorter)/67000, r.Ties, r.Identical)
 }
+
+// TestPerToken: a uniform model finds the shorter sentence more probable, and no difference a token; one
+// that knows words finds a difference either way.
+func TestPerToken(t *testing.T) {
+	b, err := NewBLiMP(blimpFolder(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := &wordTokenizer{}
+	r := mustRun(t, uniformModel(t, 100, 4), words, b, Options{PerToken: true})
+	wantScore(t, r, "accuracy", 0)
+	if r.Ties != 7 || r.Settings["sentence length"] == "" {
+		t.Errorf("%d ties a token, settings %v: want 7, and the length named", r.Ties, r.Settings)
+	}
+	sum, mean := mustRun(t, orderModel(t, words), words, b, Options{}), mustRun(t, orderModel(t, words), words, b, Options{PerToken: true})
+	if sum.Settings["sentence length"] != "" {
+		t.Errorf("settings %v name a length that is not used", sum.Settings)
+	}
+	paradigm := func(r *Result, name string) Group {
+		g, ok := r.Group(LevelParadigm, name)
+		if !ok {
+			t.Fatalf("no paradigm %s", name)
+		}
+		return g
+	}
+	// By hand: a b c has 6 bits and 2 a token; a b c c has 8, and 2 a token as well.
+	if before, after := paradigm(sum, "anaphor_number_agreement"), paradigm(mean, "anaphor_number_agreement"); before.Correct != 2 || after.Correct != 1 || after.Ties != 2 {
+		t.Errorf("%+v and a token %+v, want 2 and 1 right, and a further tie", before, after)
+	}
+	if before, after := paradigm(sum, "mine"), paradigm(mean, "mine"); before != after {
+		t.Errorf("%+v and %+v of sentences equally long", before, after)
+	}
+}
+
+// What a record says is what Fixed says that it should.
+func TestFixed(t *testing.T) {
+	b, err := NewBLiMP(blimpFolder(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := &wordTokenizer{}
+	for _, o := range []Options{{}, {PerToken: true}} {
+		r := mustRun(t, uniformModel(t, 100, 4), words, b, o)
+		for key, want := range Fixed(b, o) {
+			if r.Settings[key] != want {
+				t.Errorf("%+v: setting %s is %q, want %q", o, key, r.Settings[key], want)
+			}
+		}
+	}
+	if a, b := Fixed(b, Options{}), Fixed(b, Options{PerToken: true}); maps.Equal(a, b) {
+		t.Error("the option changes no setting")
+	}
+}

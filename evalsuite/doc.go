@@ -14,7 +14,8 @@
 //
 // A minimal pair counts as right if the good sentence's score is the higher one. Equal scores are a
 // tie, which counts as wrong and is reported; pairs whose sentences have the same tokens are ties
-// whatever the model.
+// whatever the model. With Options.PerToken each score is first divided by the number of tokens that
+// it sums over.
 //
 // A passage's target is its last word: everything after its last white space. The passage's tokens
 // are the start token, the tokens of the context without the white space at its end, and the tokens
@@ -54,6 +55,7 @@
 // Sources: Warstadt and others, BLiMP, TACL 8 (2020), section 5 and table 4; Paperno and others,
 // LAMBADA, ACL 2016; Radford and others, Language Models are Unsupervised Multitask Learners
 // (2019), for the jsonl form of LAMBADA; Salazar and others, Masked Language Model Scoring, ACL
-// 2020, for pseudo-log-likelihood; Kauf and Ivanova, A Better Way to Do Masked Language Model
+// 2020, for pseudo-log-likelihood; Lau, Clark and Lappin, Grammaticality, Acceptability, and
+// Probability, Cognitive Science 41 (2017), for scores a token; Kauf and Ivanova, A Better Way to Do Masked Language Model
 // Scoring, ACL 2023, for its form within words.
 package evalsuite

@@ -47,7 +47,7 @@ func (g *Grammar) plan(p planner) (*plan, error) {
 	split := len(sequences)
 	sequences = append(sequences, planPassages(passages, p)...)
 	return &plan{sequences, func(r *Result, scores []score, emit func(Prediction)) {
-		finishPairs(r, pairs, sequences[:split], scores[:split], emit)
+		p.finishPairs(r, pairs, sequences[:split], scores[:split], emit)
 		finishPassages(r, "cloze_", "cloze", sequences[split:], scores[split:], emit)
 		if how := p.layout.method(); how.pairs != "" {
 			r.set("sentence score", how.pairs)

@@ -76,16 +76,21 @@ func NewLAMBADA(path string, o LAMBADAOptions) (*LAMBADA, error) {
 // Name is "lambada".
 func (l *LAMBADA) Name() string { return "lambada" }
 
+// quotes is how the passages' quotes were read.
+func (l *LAMBADA) quotes() string {
+	if l.options.PlainQuotes {
+		return "plain"
+	}
+	return "as they are"
+}
+
 func (l *LAMBADA) plan(p planner) (*plan, error) {
 	passages := l.passages[:p.limited(len(l.passages))]
 	sequences := planPassages(passages, p)
 	return &plan{sequences, func(r *Result, scores []score, emit func(Prediction)) {
 		finishPassages(r, "", "", sequences, scores, emit)
 		p.passageMethod(r)
-		r.set("form", l.form)
-		r.set("quotes", "as they are")
 		if l.options.PlainQuotes {
-			r.set("quotes", "plain")
 			r.note("quotes, dashes and spaces made plain ASCII")
 		}
 		if p.limit > 0 {

@@ -41,7 +41,7 @@ func planPairs(pairs []pair, p planner) []sequence {
 
 // finishPairs judges pairs, counts them into r by field, phenomenon and paradigm in the order of
 // their first pairs, and adds the score "accuracy".
-func finishPairs(r *Result, pairs []pair, sequences []sequence, scores []score, emit func(Prediction)) {
+func (planner planner) finishPairs(r *Result, pairs []pair, sequences []sequence, scores []score, emit func(Prediction)) {
 	var groups groupCounter
 	correct := 0
 	for i, x := range pairs {
@@ -50,7 +50,7 @@ func finishPairs(r *Result, pairs []pair, sequences []sequence, scores []score, 
 		p := Prediction{
 			Suite: r.Suite, Paradigm: x.paradigm, ID: x.id,
 			Scores: []float64{good.logprob, bad.logprob}, Tokens: []int{good.tokens, bad.tokens},
-			Correct: good.logprob > bad.logprob, Tie: good.logprob == bad.logprob,
+			Correct: planner.judged(good) > planner.judged(bad), Tie: planner.judged(good) == planner.judged(bad),
 			Truncated: goodTokens.cut || badTokens.cut,
 		}
 		emit(p)
@@ -71,6 +71,14 @@ func finishPairs(r *Result, pairs []pair, sequences []sequence, scores []score, 
 	}
 	r.Groups = append(r.Groups, groups.list()...)
 	r.Scores = append(r.Scores, Score{Name: "accuracy", Value: share(correct, len(pairs)), Unit: "share", Count: int64(len(pairs))})
+}
+
+// judged is what of a sentence's score is compared.
+func (planner planner) judged(s score) float64 {
+	if planner.perToken && s.tokens > 0 {
+		return s.logprob / float64(s.tokens)
+	}
+	return s.logprob
 }
 
 // groupCounter counts pairs by level and name.

@@ -82,8 +82,8 @@ type Prediction struct {
 	Suite    string `json:"suite"`
 	Paradigm string `json:"paradigm,omitempty"`
 	ID       string `json:"id"`
-	// Scores are log-probabilities in nats: of a pair's good and bad sentence, of a passage's last
-	// word, of a window's tokens.
+	// Scores are log-probabilities in nats: of a pair's good and bad sentence (whole, also with
+	// Options.PerToken), of a passage's last word, of a window's tokens.
 	Scores    []float64 `json:"scores"`
 	Tokens    []int     `json:"tokens"`  // how many tokens each score sums over
 	Correct   bool      `json:"correct"` // of passages and windows: every scored token is the most likely one

@@ -25,6 +25,7 @@ type planner struct {
 	start     int32 // the token every sentence and passage begins with
 	maxLength int   // positions of the model
 	limit     int   // items a paradigm; 0: all
+	perToken  bool  // of pairs
 }
 
 // sentence is the tokens of a whole sentence behind the start token.
@@ -57,6 +58,10 @@ type Options struct {
 	// WithinWord, of encoders: a sentence's token is scored with the later tokens of its word masked
 	// too (Kauf and Ivanova, 2023), not alone (Salazar and others, 2020).
 	WithinWord bool
+	// PerToken divides each sentence's score of a minimal pair by the number of tokens that it sums
+	// over (Lau, Clark and Lappin, 2017, "MeanLP"), so that the shorter sentence has no advantage. It
+	// changes the scores, so it is off unless asked for, and the result's settings say so.
+	PerToken bool
 	// BatchTokens is the most positions in a batch, unless one row alone has more; 0:
 	// DefaultBatchTokens. In encoder-decoders those of both sides count.
 	BatchTokens int
@@ -102,6 +107,11 @@ func run(ctx context.Context, m Model, t Tokenizer, s Suite, o Options) (*Result
 		Suite: s.Name(), Limit: int64(o.Limit), EvalSeconds: w.seconds,
 		Sequences: int64(len(p.sequences)), Distinct: int64(w.distinct), Positions: int64(w.positions),
 	}
+	for key, value := range Fixed(s, o) {
+		if value != "" {
+			r.set(key, value)
+		}
+	}
 	for _, s := range scores {
 		r.Tokens += int64(s.tokens)
 	}
@@ -123,6 +133,30 @@ func run(ctx context.Context, m Model, t Tokenizer, s Suite, o Options) (*Result
 	return r, nil
 }
 
+// Fixed are the settings of a result that are known before a model is: what a record must say for its
+// scores to be those of the suite with these options. A setting that it must not have is empty.
+func Fixed(s Suite, o Options) map[string]string {
+	fixed := map[string]string{}
+	switch s := s.(type) {
+	case *BLiMP, *Grammar:
+		fixed[lengthSetting] = o.length()
+	case *LAMBADA:
+		fixed["form"], fixed["quotes"] = s.form, s.quotes()
+	}
+	return fixed
+}
+
+// lengthSetting says whether scores are of tokens; where they are of whole sentences, records do not
+// have it.
+const lengthSetting = "sentence length"
+
+func (o Options) length() string {
+	if o.PerToken {
+		return "divided out, in tokens"
+	}
+	return ""
+}
+
 func (r *Result) note(format string, a ...any) { r.Notes = append(r.Notes, fmt.Sprintf(format, a...)) }
 
 func (r *Result) set(key, value string) {
@@ -137,7 +171,7 @@ func makePlan(s Suite, t Tokenizer, a Architecture, maxLength int, o Options) (*
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err := s.plan(planner{tokenizer: t, layout: l, start: start, maxLength: maxLength, limit: o.Limit})
+	p, err := s.plan(planner{tokenizer: t, layout: l, start: start, maxLength: maxLength, limit: o.Limit, perToken: o.PerToken})
 	return p, l, err
 }
 

@@ -141,3 +141,58 @@ func TestFillBFloat16(t *testing.T) {
 		t.Errorf("nodes %s", got)
 	}
 }
+
+// TestSumRows: many rows in bfloat16 are summed side by side first and then in float32, so
+// that the gradient of what is added to them, or multiplied with them, is rounded in neither.
+func TestSumRows(t *testing.T) {
+	for _, c := range []struct {
+		d    DType
+		n    int
+		want string
+	}{
+		{Float32, 4096, "ReduceSum[32]"},
+		{BFloat16, 4096, "ReduceSum[1,2048] ReduceSum[32]"},
+		{BFloat16, 96, "ReduceSum[32]"},
+		{BFloat16, 4096 * 16, "ReduceSum[1,16384] ReduceSum[32]"},
+		{BFloat16, 4097, "ReduceSum[32]"},
+	} {
+		g := New()
+		b := in(g, 32)
+		y := Add(g.Input("y", c.d, c.n, 32), Cast(b, c.d))
+		loss := LossHead(y, g.Input("table", c.d, 7, 32), nil, g.Input("labels", Int64, c.n))
+		d := gradientsOf(t, loss, nil, b)[0]
+		g.Output("d", d)
+		p, err := g.Compile(ORT)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var sums []string
+		for _, n := range p.Graph.nodes {
+			if n.Op.Name == "ReduceSum" {
+				sums = append(sums, n.Op.Name+g.formatShape(n.Out[0].Shape()))
+			}
+		}
+		if got := strings.Join(sums, " "); got != c.want || d.DType() != Float32 {
+			t.Errorf("%d rows in %s: %s, wanted %s", c.n, c.d, got, c.want)
+		}
+	}
+}
+
+// TestNoBiasSoftmax: in bfloat16 no softmax reads the sum with an array that has one row for all
+// queries, of which ONNX Runtime would make an operator without a kernel.
+func TestNoBiasSoftmax(t *testing.T) {
+	for d, want := range map[DType]string{Float32: "Add", BFloat16: "Where"} {
+		g := New()
+		x := g.Input("x", d, 6, 8)
+		g.Output("y", Attention{Batch: 2, Queries: 3, Keys: 3, Heads: 2, Causal: true}.Apply(x, x, x, AttentionInputs{Lengths: g.Input("lengths", Int64, 2)}))
+		p, err := g.Compile(ORT)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range p.Graph.nodes {
+			if n.Op.Name == "Softmax" && n.In[0].node.Op.Name != want {
+				t.Errorf("%s: the softmax reads %s, wanted %s", d, n.In[0].node, want)
+			}
+		}
+	}
+}

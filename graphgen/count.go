@@ -1,5 +1,7 @@
 package graphgen
 
+import "slices"
+
 // FLOPs counts the multiplications and additions of the graph's matrix products (two
 // for each pair of factors); elementwise work is not counted. Shapes must be static.
 func (g *Graph) FLOPs() int64 {
@@ -37,22 +39,68 @@ func (g *Graph) Traffic() map[string]int64 {
 	return t
 }
 
+// Peak is the largest sum of bytes of tensors that are alive at once, inputs and constants
+// left out, where nodes run in the graph's order and a tensor dies with its last reader. A
+// runtime may take another order. Shapes must be static.
+func (g *Graph) Peak() int64 {
+	memory := map[*Tensor]*Tensor{} // of tensors that are others seen another way
+	owner := func(t *Tensor) *Tensor {
+		if of := memory[t]; of != nil {
+			return of
+		}
+		return t
+	}
+	last := map[*Tensor]int{}
+	for i, n := range g.nodes {
+		if n.passesMemoryOn() {
+			memory[n.Out[0]] = owner(n.In[0])
+		}
+		for _, t := range slices.Concat(n.In, n.Out) {
+			if t != nil {
+				last[owner(t)] = i
+			}
+		}
+	}
+	for _, o := range g.outputs {
+		last[owner(o.Tensor)] = len(g.nodes)
+	}
+	var live, peak int64
+	for i, n := range g.nodes {
+		for _, t := range n.Out {
+			if owner(t) == t {
+				live += t.bytes()
+			}
+		}
+		peak = max(peak, live)
+		dead := map[*Tensor]bool{}
+		for _, t := range slices.Concat(n.In, n.Out) {
+			if t != nil && owner(t).node != nil && last[owner(t)] == i && !dead[owner(t)] {
+				dead[owner(t)] = true
+				live -= owner(t).bytes()
+			}
+		}
+	}
+	return peak
+}
+
+// bytes is the size of a tensor of static shape.
+func (t *Tensor) bytes() int64 { return int64(t.Shape().Elements()) * int64(t.DType().Size()) }
+
 func (n *Node) traffic() (bytes int64) {
-	size := func(t *Tensor) int64 { return int64(t.Shape().Elements()) * int64(t.DType().Size()) }
 	for _, t := range n.Out {
-		bytes += size(t)
+		bytes += t.bytes()
 	}
 	switch {
 	case n.passesMemoryOn():
 		return 0
 	case n.Op.Name == "Gather" || n.Op.Name == "GatherElements": // of the data what is given
-		return bytes + min(bytes, size(n.In[0])) + size(n.In[1])
+		return bytes + min(bytes, n.In[0].bytes()) + n.In[1].bytes()
 	case n.Op.Name == "Slice":
 		return 2 * bytes
 	}
 	for _, t := range n.In {
 		if t != nil {
-			bytes += size(t)
+			bytes += t.bytes()
 		}
 	}
 	return bytes

@@ -252,3 +252,18 @@ func TestChainsAreOne(t *testing.T) {
 		t.Errorf("transpose of a transpose is %s of %s, wanted shape %v", both, both.node.In[0], want)
 	}
 }
+
+// TestPeak: a tensor counts from the node that makes it to its last reader, once however it
+// is seen, and an output to the end.
+func TestPeak(t *testing.T) {
+	g := New()
+	x := in(g, 100)
+	a := Exp(x)                 // 400 bytes
+	b := Exp(Reshape(a, 4, 25)) // with a 800
+	c := ReduceSum(b, false, 1) // a is gone: 416
+	g.Output("kept", a)
+	g.Output("c", Tanh(c))
+	if got := g.Peak(); got != 400+400+16 {
+		t.Errorf("peak %d", got)
+	}
+}

@@ -16,6 +16,7 @@ type Attention struct {
 	Causal               bool    // position i sees j ≤ i
 	Window               int     // position i sees j > i − Window only; 0: no bound
 	Memory               int     // so many keys at the end are another sequence's, which every query sees; 0: none
+	Recompute            bool    // the gradient computes the probabilities anew, so that they need not be kept
 
 	offset int // the first query's position, counted from the first key's: of a block (blocks)
 }
@@ -105,7 +106,11 @@ var _ = register(&Op{
 		dk, dv := newKeySums(a), newKeySums(a)
 		for _, b := range a.blocks(n.In) {
 			q, k, v, dyb := b.queries(qh), b.keys(kh), b.keys(vh), b.queries(dyh)
-			softmax := b.probabilities(g, q, k, n.In, t)
+			seen := q
+			if a.Recompute {
+				seen = after(q, dyb)
+			}
+			softmax := b.probabilities(g, seen, k, n.In, t)
 			p := b.dropped(softmax, n.In[5])
 			var centred *Tensor // dp − sums
 			if n.In[5] == nil && b.Keys >= longAttention*v.Dim(-1) {
@@ -126,6 +131,16 @@ var _ = register(&Op{
 		return out
 	},
 })
+
+// after is x as a value of its own that exists only once y does: a node that reads it is
+// not the equal node that reads x, neither here nor to a runtime that joins equal nodes. It adds
+// nothing to x, unless what y begins with is not finite.
+func after(x, y *Tensor) *Tensor {
+	for axis := range y.Rank() {
+		y = First(y, axis, 1)
+	}
+	return Add(x, Cast(Scale(Reshape(y), 0), x.DType()))
+}
 
 // attend is the forward pass, [B·Sq, H·dv].
 func (a Attention) attend(g *Graph, t Target, in []*Tensor) *Tensor {
@@ -237,7 +252,13 @@ func (a Attention) probabilities(g *Graph, q, k *Tensor, in []*Tensor, t Target)
 		} else { // the queries' own keys stand first
 			seen = Less(Sub(g.Iota(a.Keys), g.dimensionScalar(a.Queries)), Unsqueeze(lengths, 1))
 		}
-		s = Add(s, Reshape(penalty(seen, s.DType()), shape...))
+		if s.DType() == BFloat16 {
+			// ONNX Runtime may make one operator of this addition and the softmax (BiasSoftmax),
+			// which has no kernel in bfloat16.
+			s = Where(Reshape(seen, shape...), s, s.like(hidden))
+		} else {
+			s = Add(s, Reshape(penalty(seen, s.DType()), shape...))
+		}
 	}
 	return Softmax(s)
 }

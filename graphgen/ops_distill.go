@@ -86,7 +86,7 @@ var _ = register(&Op{
 		// Of T²·KL it is T·(student − teacher).
 		typ := x.p.DType()
 		d := Add(Mul(x.p, Cast(dloss, typ)), Mul(Sub(x.student, x.teacher), Cast(Scale(ddistill, x.t), typ)))
-		return x.headGradients(n, d, Cast(x.valid, dloss.DType()), dloss)
+		return x.gradients(d, Cast(x.valid, dloss.DType()), dloss)
 	},
 })
 

@@ -19,12 +19,13 @@ var _ = register(&Op{
 		return []Type{{summedType(g.same("LossHead", h, table)), nil}}
 	},
 	Lower: func(_ *Graph, n *Node, _ Target) []*Tensor {
-		x := lossHeadOf(n)
-		loss := Neg(logProbability(x.logits, x.p, x.label))
-		return []*Tensor{ReduceSum(Where(x.valid, loss, loss.like(0)), false, 0, 1)}
+		if n.Attrs.int("_chunks") > 1 {
+			return []*Tensor{chunkedHeadOf(n).loss}
+		}
+		return []*Tensor{lossHeadOf(n).loss()}
 	},
 	Grad: func(g *Graph, n *Node, dy []*Tensor) []*Tensor {
-		d := g.apply("LossHeadGrad", nil, append(n.In[:4:4], dy[0])...)
+		d := g.apply("LossHeadGrad", n.Attrs, append(n.In[:4:4], dy[0])...)
 		if n.In[2] == nil {
 			return []*Tensor{d[0], d[1], nil, nil}
 		}
@@ -60,16 +61,59 @@ func lossHeadFLOPs(n *Node) int64 {
 
 // lossHead holds what the loss and its gradient share.
 type lossHead struct {
-	logits, p    *Tensor // [N,V]
-	valid, label *Tensor // [N,1]; label is 0 where there is none
+	h, table, bias *Tensor
+	logits, p      *Tensor // [N,V]
+	valid, label   *Tensor // [N,1]; label is 0 where there is none
 }
 
-func lossHeadOf(n *Node) lossHead {
-	h, table, bias := n.In[0], n.In[1], n.In[2]
-	labels := Reshape(n.In[3], n.In[3].Dim(0), 1)
+func lossHeadOf(n *Node) lossHead { return newLossHead(n.In[0], n.In[1], n.In[2], n.In[3]) }
+
+func newLossHead(h, table, bias, labels *Tensor) lossHead {
+	labels = Reshape(labels, labels.Dim(0), 1)
 	logits := LinearT(h, table, bias)
 	zero := labels.like(0)
-	return lossHead{logits, Softmax(logits), GreaterOrEqual(labels, zero), Max(labels, zero)}
+	return lossHead{h, table, bias, logits, Softmax(logits), GreaterOrEqual(labels, zero), Max(labels, zero)}
+}
+
+// loss is the sum of the rows' cross-entropies.
+func (x lossHead) loss() *Tensor {
+	loss := Neg(logProbability(x.logits, x.p, x.label))
+	return ReduceSum(Where(x.valid, loss, loss.like(0)), false, 0, 1)
+}
+
+// chunkedHead is the loss with its gradients for dloss = 1, some rows at a time.
+type chunkedHead struct {
+	loss  *Tensor
+	grads []*Tensor // of h, table and, where there is one, bias
+}
+
+// chunkedHeadOf computes one chunk's loss and gradients before the next one's logits, so that
+// there are never more than one chunk's. The loss asks for the gradients too, and they for
+// the loss's probabilities: what is equal is there once.
+func chunkedHeadOf(n *Node) (sum chunkedHead) {
+	h, labels, chunks := n.In[0], n.In[3], n.Attrs.int("_chunks")
+	rows := h.Dim(0) / chunks
+	var dh []*Tensor
+	for c := range chunks {
+		part := stretch(h, 0, c*rows, rows)
+		if c > 0 {
+			part = after(part, sum.grads[1])
+		}
+		x := newLossHead(part, n.In[1], n.In[2], stretch(labels, 0, c*rows, rows))
+		loss := x.loss()
+		grads := x.gradients(x.p, Cast(x.valid, loss.DType()), loss.like(1))
+		dh = append(dh, grads[0])
+		if c == 0 {
+			sum = chunkedHead{loss, grads}
+			continue
+		}
+		sum.loss = Add(sum.loss, loss)
+		for i := range grads[1:] {
+			sum.grads[1+i] = Add(sum.grads[1+i], grads[1+i])
+		}
+	}
+	sum.grads[0] = Concat(0, dh...)
+	return sum
 }
 
 var _ = register(&Op{
@@ -77,10 +121,18 @@ var _ = register(&Op{
 	FLOPs: lossHeadGradFLOPs,
 	Infer: lossHeadGradType,
 	Lower: func(g *Graph, n *Node, _ Target) []*Tensor {
-		dloss, x := n.In[4], lossHeadOf(n)
+		dloss := n.In[4]
+		if n.Attrs.int("_chunks") > 1 {
+			grads := chunkedHeadOf(n).grads
+			for i, d := range grads {
+				grads[i] = Mul(d, Cast(dloss, d.DType()))
+			}
+			return grads
+		}
+		x := lossHeadOf(n)
 		// p − one-hot without the rows' weights: those are applied to h [N,D] and to the
 		// result [N,D], which are far smaller than [N,V].
-		return x.headGradients(n, x.p, Where(x.valid, dloss, dloss.like(0)), dloss.like(1))
+		return x.gradients(x.p, Where(x.valid, dloss, dloss.like(0)), dloss.like(1))
 	},
 })
 
@@ -94,12 +146,12 @@ func lossHeadGradType(_ *Graph, n *Node) []Type {
 	return types
 }
 
-// headGradients are those of h, table and, where there is one, bias, for the logits'
+// gradients are those of h, table and, where there is one, bias, for the logits'
 // gradient weight·(d − labelled·one-hot) with d [N,V], a weight for each row [N,1] and a
 // scalar. No array of [N,V] is made of d: what the label takes off is a row of the table
 // [N,D] in one place, and a row added to it in the other.
-func (x lossHead) headGradients(n *Node, d, weight, labelled *Tensor) []*Tensor {
-	h, table, ids := n.In[0], n.In[1], Reshape(x.label, x.label.Dim(0))
+func (x lossHead) gradients(d, weight, labelled *Tensor) []*Tensor {
+	h, table, ids := x.h, x.table, Reshape(x.label, x.label.Dim(0))
 	typ := h.DType()
 	less := Cast(Neg(weight), typ) // rounded before it meets both terms, which must cancel
 	weight, labelled = Cast(weight, typ), Cast(labelled, typ)
@@ -107,7 +159,7 @@ func (x lossHead) headGradients(n *Node, d, weight, labelled *Tensor) []*Tensor 
 	rows := Mul(h, less)
 	dtable := Cast(gemm(d, rows, nil, true, false, -1), summedType(typ))
 	out := []*Tensor{dh, addRows(dtable, ids, Mul(rows, labelled))}
-	if n.In[2] != nil {
+	if x.bias != nil {
 		dbias := Cast(Reshape(gemm(less, d, nil, true, false, -1), d.Dim(1)), summedType(typ))
 		once := Cast(Reshape(Mul(less, labelled), ids.Shape()...), summedType(typ))
 		out = append(out, scatterAdd(dbias, ids, once, 0))
@@ -123,7 +175,16 @@ func gatherElements(x, index *Tensor) *Tensor {
 // label, a scalar: h [N,D], table [V,D], bias [V] or nil, labels int64 [N]. Negative
 // labels ([IgnoreLabel]) mark positions without a loss.
 func LossHead(h, table, bias, labels *Tensor) *Tensor {
-	return one("LossHead", nil, h, table, bias, labels)
+	return LossHeadInChunks(h, table, bias, labels, 1)
+}
+
+// LossHeadInChunks is LossHead with its gradient, so many equal chunks of rows one after another: what is as
+// large as [N,V] is there for one chunk only.
+func LossHeadInChunks(h, table, bias, labels *Tensor, chunks int) *Tensor {
+	if chunks < 1 || chunks > 1 && (!h.Shape().Static() || h.Dim(0)%chunks != 0) {
+		h.g.fail("LossHead: %s in %d chunks of rows", h, chunks)
+	}
+	return one("LossHead", Attrs{"_chunks": chunks}, h, table, bias, labels)
 }
 
 // LabelCount is how many labels count towards the loss: an int64 scalar.

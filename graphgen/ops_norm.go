@@ -36,7 +36,8 @@ func normType(g *Graph, n *Node) []Type {
 // normGradType: inputs x, weight, dy [, bias]; outputs dx, dweight [, dbias].
 func normGradType(outputs int) func(g *Graph, n *Node) []Type {
 	return func(_ *Graph, n *Node) []Type {
-		return append([]Type{n.In[0].typ}, slices.Repeat([]Type{n.In[1].typ}, outputs-1)...)
+		sum := Type{summedType(n.In[1].DType()), n.In[1].Shape()}
+		return append([]Type{n.In[0].typ}, slices.Repeat([]Type{sum}, outputs-1)...)
 	}
 }
 
@@ -70,7 +71,7 @@ var _ = register(&Op{
 		// inv·(dy·w − x̂·m2 − m1), as a sum of two, to which what comes past the norm is added.
 		less := Neg(inv)
 		dx := Add(Mul(Mul(dy, w), inv), Add(Mul(xhat, Mul(less, m2)), Mul(less, m1)))
-		return []*Tensor{dx, ReduceSum(dyx, false, 0), ReduceSum(dy, false, 0)}
+		return []*Tensor{dx, sumRows(dyx), sumRows(dy)}
 	},
 })
 
@@ -106,7 +107,7 @@ var _ = register(&Op{
 		xhat := Mul(x, inv)
 		dyx := Mul(dy, xhat)
 		m := Linear(dyx, Reshape(Scale(w, 1/float64(w.Dim(0))), w.Dim(0), 1), nil)
-		return []*Tensor{Mul(inv, Sub(Mul(dy, w), Mul(xhat, m))), ReduceSum(dyx, false, 0)}
+		return []*Tensor{Mul(inv, Sub(Mul(dy, w), Mul(xhat, m))), sumRows(dyx)}
 	},
 })
 

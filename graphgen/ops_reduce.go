@@ -116,13 +116,39 @@ var _ = register(&Op{
 // Softmax is eˣ / Σeˣ over the last dimension.
 func Softmax(x *Tensor) *Tensor { return one("Softmax", Attrs{"axis": -1}, x) }
 
-// sumTo undoes broadcasting: it sums x down to the shape.
+// sumRows is the sum of the rows of x [N,D], [D] in the type of sums.
+//
+// Rows in bfloat16 are first summed to some rows that stand side by side, and those in
+// float32. Of few columns ONNX Runtime's CUDA provider has many blocks of threads sum, and each adds
+// its part to the result, in bfloat16, in whatever order; of as many as sumColumns a single one does.
+func sumRows(x *Tensor) *Tensor {
+	const sumColumns, leastRows = 16384, 64
+	n, d, f := x.Dim(0), x.Dim(1), 1
+	if x.DType() != BFloat16 || !x.Shape().Static() {
+		return ReduceSum(x, false, 0)
+	}
+	for f*d < sumColumns && n%(2*f) == 0 && n/(2*f) >= leastRows {
+		f *= 2
+	}
+	part := Cast(ReduceSum(Reshape(x, n/f, f*d), f > 1, 0), Float32)
+	if f == 1 {
+		return part
+	}
+	return ReduceSum(Reshape(part, f, d), false, 0)
+}
+
+// sumTo undoes broadcasting: it sums x down to the shape, in bfloat16 to sums in float32
+// where it sums rows.
 func sumTo(x *Tensor, shape Shape) *Tensor {
 	if x.Shape().Equal(shape) {
 		return x
 	}
-	var axes []int
 	lead := x.Rank() - len(shape)
+	if x.DType() == BFloat16 && lead > 0 && x.Shape().Static() && x.Shape()[lead:].Equal(shape) {
+		d := shape.Elements()
+		return Reshape(sumRows(Reshape(x, x.Shape().Elements()/d, d)), shape...)
+	}
+	var axes []int
 	for i := range x.Shape() {
 		if i < lead || shape[i-lead] == 1 && x.Dim(i) != 1 {
 			axes = append(axes, i)

@@ -14,7 +14,7 @@ var Levels = []string{record.FieldLevel, record.PhenomenonLevel, record.Paradigm
 
 // Breakdown shows where a suite's accuracy comes from: a row for each field, phenomenon or paradigm
 // in the suite's own order and one for all items, a column for each variant (its seeds averaged). The
-// best figure of a row is marked, among columns of one budget and the same items. level is one of
+// best figures of a row are marked as in New, among columns of one budget and the same items. level is one of
 // Levels; any other is an error.
 func Breakdown(runs []record.Run, suite, level string) (*Table, error) {
 	if !slices.Contains(Levels, level) {
@@ -39,7 +39,7 @@ func Breakdown(runs []record.Run, suite, level string) (*Table, error) {
 	b := &breakdown{suite: suite, level: level, entries: entries, budgets: budgetsOf(entries)}
 	b.build()
 	t := &b.Table
-	t.Best = bestSays(t, len(b.budgets) > 1, "row")
+	t.Notes = t.bestSays(entries, len(b.budgets) > 1, "row")
 	if len(missing) > 0 {
 		t.Notes = append(t.Notes, "Not shown: "+strings.Join(missing, "; ")+".")
 	}
@@ -150,10 +150,10 @@ func titleOf(g record.Group) string {
 // fill makes the figures of one row, behind its first columns, the last two of which are items and ties.
 func (b *breakdown) fill(row Row, first int, get func(record.Suite) (items, correct, ties int64)) Row {
 	name := row[0].Text
-	bases := make([]string, len(b.entries))
+	candidates := make([]candidate, len(b.entries))
 	var mostItems, mostTies int64
 	for i, e := range b.entries {
-		cell, basis, left := average(e, func(r *record.Run) figure {
+		cell, of, left := average(e, func(r *record.Run) figure {
 			s := r.Suites[b.suite]
 			items, correct, ties := get(s)
 			if items == 0 {
@@ -165,7 +165,7 @@ func (b *breakdown) fill(row Row, first int, get func(record.Suite) (items, corr
 		if left != "" {
 			b.warnings.add(name, left)
 		}
-		bases[i] = basis
+		candidates[i] = of
 		row = append(row, cell)
 	}
 	row[first-2] = Cell{Mean: float64(mostItems), N: 1}
@@ -175,7 +175,8 @@ func (b *breakdown) fill(row Row, first int, get func(record.Suite) (items, corr
 		var who []*entry
 		for i, e := range b.entries {
 			if cell := &row[first+i]; e.group == group && cell.N > 0 {
-				figures = append(figures, candidate{cell, bases[i]})
+				candidates[i].cell = cell
+				figures = append(figures, candidates[i])
 				who = append(who, e)
 			}
 		}

@@ -7,11 +7,13 @@ import (
 	"strings"
 
 	"march/results/record"
+	"march/results/stats"
 )
 
 // New builds the comparison of runs: a row for each variant (its seeds averaged), a column for each
 // cost and each score that at least one run has. Rows stand in the order of runs; rows of different
-// budgets or data are kept apart, and the best figure is marked among rows of one budget only. Failed
+// budgets or data are kept apart. Among rows of one budget the best figure of a column is marked with
+// all that are not shown to be worse, if their seeds show any to be (stats.Best). Failed
 // and skipped cells are rows with their reason.
 func New(runs []record.Run) *Table {
 	if len(runs) == 0 {
@@ -25,8 +27,7 @@ func New(runs []record.Run) *Table {
 	}
 	c.endColumns()
 	c.dropAbsent()
-	c.Best = bestSays(&c.Table, len(budgets) > 1, "column")
-	c.Notes = slices.Concat(budgetNotes(entries, budgets), machineNotes(entries), seedNotes(entries), notes, c.warnings.sentences(), runNotes(entries))
+	c.Notes = slices.Concat(c.bestSays(entries, len(budgets) > 1, "column"), budgetNotes(entries, budgets), machineNotes(entries), seedNotes(entries), notes, c.warnings.sentences(), runNotes(entries))
 	return &c.Table
 }
 
@@ -106,14 +107,14 @@ func (c *comparison) follows(get, from func(record.Cell) string) bool {
 
 // measure appends one column of figures and marks its best.
 func (c *comparison) measure(m measure) {
-	bases := make([]string, len(c.entries))
+	candidates := make([]candidate, len(c.entries))
 	at := 0
 	c.add(m.Column, func(e *entry) Cell {
-		cell, basis, left := average(e, m.get)
+		cell, f, left := average(e, m.get)
 		if left != "" {
 			c.warnings.add(m.name(), left)
 		}
-		bases[at] = basis
+		candidates[at] = f
 		at++
 		return cell
 	})
@@ -123,7 +124,8 @@ func (c *comparison) measure(m measure) {
 		var rows []*entry
 		for i, e := range c.entries {
 			if cell := &c.Rows[i][column]; e.group == group && e.status == record.Done && cell.N > 0 {
-				figures = append(figures, candidate{cell, bases[i]})
+				candidates[i].cell = cell
+				figures = append(figures, candidates[i])
 				rows = append(rows, e)
 			}
 		}
@@ -140,31 +142,40 @@ func (c *comparison) measure(m measure) {
 	if len(values) == 0 {
 		return
 	}
+	if m.tokenizers && !c.severalTokenizers() {
+		c.Columns[column].detail = true
+	}
 	if m.constant && len(values) == 1 {
 		c.Columns[column].detail = true // the budget's note says it
 	}
 	c.Columns[column].On = c.on(m)
 }
 
+// severalTokenizers reports whether rows were trained with different ones.
+func (c *comparison) severalTokenizers() bool {
+	return slices.ContainsFunc(c.budgets, func(b budget) bool { return b.tokenSHA256 != c.budgets[0].tokenSHA256 })
+}
+
 // average takes the mean over an entry's seeds. Seeds measured on something else than the first, or
 // not at all, are left out, and left says so.
-func average(e *entry, get func(*record.Run) figure) (cell Cell, basis, left string) {
+func average(e *entry, get func(*record.Run) figure) (cell Cell, of candidate, left string) {
 	var values []float64
+	of.values = map[uint64]float64{}
 	var others, absent []string
 	for _, r := range e.runs {
 		f := get(r)
 		switch {
 		case !f.ok:
 			absent = append(absent, fmt.Sprintf("seed %d", r.Cell.Seed))
-		case len(values) > 0 && f.basis != basis:
+		case len(values) > 0 && f.basis != of.basis:
 			others = append(others, fmt.Sprintf("seed %d", r.Cell.Seed))
 		default:
-			basis = f.basis
+			of.basis, of.values[r.Cell.Seed] = f.basis, f.value
 			values = append(values, f.value)
 		}
 	}
 	if len(values) == 0 {
-		return Cell{}, "", ""
+		return Cell{}, of, ""
 	}
 	if len(others) > 0 {
 		left = fmt.Sprintf("%s of %s left out: measured on something else than the other seeds.", strings.Join(others, ", "), e.name)
@@ -172,8 +183,8 @@ func average(e *entry, get func(*record.Run) figure) (cell Cell, basis, left str
 	if len(absent) > 0 {
 		left = join(" ", left, fmt.Sprintf("%s of %s has no figure.", strings.Join(absent, ", "), e.name))
 	}
-	mean, sd := meanSD(values)
-	return Cell{Mean: mean, SD: sd, N: len(values)}, basis, left
+	mean, sd := stats.MeanSD(values)
+	return Cell{Mean: mean, SD: sd, N: len(values)}, of, left
 }
 
 // warnings are sentences about columns (or rows); those that say the same are printed once.
@@ -363,20 +374,36 @@ func seedNotes(entries []*entry) []string {
 	return []string{note}
 }
 
-// bestSays explains the marks that are there.
-func bestSays(t *Table, withinBudget bool, of string) string {
+// bestSays explains the marks that are there, or why there are none.
+func (t *Table) bestSays(entries []*entry, withinBudget bool, of string) (notes []string) {
+	within := ""
+	if withinBudget {
+		within = " within a budget"
+	}
 	for _, row := range t.Rows {
 		for i, cell := range row {
-			if !cell.Best || t.Columns[i].detail {
-				continue
+			if cell.Best && !t.Columns[i].detail {
+				t.Best = fmt.Sprintf("best of its %s%s, with all that are not shown to be worse (t-tests paired by seed, variance pooled, Holm over the pairs of a %s, 5 %%)", of, within, of)
+				return nil
 			}
-			if withinBudget {
-				return "best of its " + of + " within a budget, by the digits printed (no test of significance)"
-			}
-			return "best of its " + of + ", by the digits printed (no test of significance)"
 		}
 	}
-	return ""
+	done, several := 0, 0
+	for _, e := range entries {
+		if e.status == record.Done {
+			done++
+			if len(e.runs) > 1 {
+				several++
+			}
+		}
+	}
+	switch {
+	case done < 2:
+		return nil
+	case several < 2:
+		return []string{"Nothing is marked as best: one seed cannot tell a variant from its noise; several can (march bench --seeds 3)."}
+	}
+	return []string{fmt.Sprintf("Nothing is marked as best: no difference within a %s is more than the noise between seeds (t-tests paired by seed, variance pooled, Holm over its pairs, 5 %%).", of)}
 }
 
 // on says what a measure was measured on, and how many ties there were at most.

@@ -152,6 +152,41 @@ func (e *entry) place(budgets []budget) int {
 	return at
 }
 
+// doneOf are the finished rows of a budget.
+func doneOf(entries []*entry, group int) (rows []*entry) {
+	for _, e := range entries {
+		if e.group == group && e.status == record.Done {
+			rows = append(rows, e)
+		}
+	}
+	return rows
+}
+
+const baselineName = "baseline"
+
+// baselineOf finds the row of a name among those of a budget; −1 where there is none, an error where
+// there are several. Without a name it is the study's baseline, with such changes alone as all rows have:
+// settings that were given to every variant make no other variant of it.
+func baselineOf(rows []*entry, name string) (int, error) {
+	found := -1
+	for i, e := range rows {
+		is := e.label == name || e.cell.Name() == name || e.cell.Study+"/"+e.cell.Name() == name
+		if name == "" {
+			is = e.cell.Variant == baselineName
+			for change := range strings.FieldsSeq(e.cell.Set) {
+				is = is && !slices.ContainsFunc(rows, func(r *entry) bool { return !slices.Contains(strings.Fields(r.cell.Set), change) })
+			}
+		}
+		if is && found >= 0 {
+			return -1, fmt.Errorf("more than one row is called %s: %s and %s", cmp.Or(name, baselineName), rows[found].name, e.name)
+		}
+		if is {
+			found = i
+		}
+	}
+	return found, nil
+}
+
 // oneRunASeed keeps the last finished run of each seed: two runs of one seed are no two samples.
 func (e *entry) oneRunASeed() (notes []string) {
 	slices.SortStableFunc(e.runs, func(a, b *record.Run) int {

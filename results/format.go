@@ -21,6 +21,8 @@ const (
 	perplexity      // 8.13, 38.1, 1,374
 	seconds         // 3.4, 35.5, 926
 	rate            // 13.0k
+	percent         // 0 to 1, printed as 71.02
+	printed         // a figure whose cell brings its own text
 )
 
 // absent stands for what was not run or is not known.
@@ -31,6 +33,8 @@ func (k kind) digits(x float64) int {
 	switch a := math.Abs(x); k {
 	case share:
 		return 1
+	case percent:
+		return 2
 	case loss:
 		return 3
 	case spread:
@@ -85,7 +89,7 @@ func (k kind) formatSD(mean, sd float64) string {
 
 // number prints x with the decimals that like would get.
 func (k kind) number(x, like float64) string {
-	if k == share {
+	if k == share || k == percent {
 		x *= 100
 	}
 	return thousands(strconv.FormatFloat(x, 'f', k.digits(like), 64))

@@ -40,7 +40,7 @@ func write(t *testing.T, table *Table, f Format, width int) []byte {
 	return b.Bytes()
 }
 
-var extension = map[Format]string{Text: "txt", Markdown: "md", CSV: "csv", JSON: "json"}
+var extension = map[Format]string{Text: "txt", Markdown: "md", CSV: "csv", JSON: "json", LaTeX: "tex"}
 
 func TestGolden(t *testing.T) {
 	breakdown := func(runs []record.Run, level string) *Table {
@@ -49,6 +49,13 @@ func TestGolden(t *testing.T) {
 			t.Fatal(err)
 		}
 		return table
+	}
+	judged := func(runs []record.Run, o VerdictOptions) *Table {
+		v, err := Judge(runs, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v.Table()
 	}
 	cases := []struct {
 		name    string
@@ -65,8 +72,22 @@ func TestGolden(t *testing.T) {
 		{"failed", New([]record.Run{failed("baseline", 1, record.Failed, "no space left on device")}), 100, []Format{Text, CSV}},
 		{"empty", New(nil), 100, Formats},
 		{"phenomena", breakdown(mixed()[3:8], record.PhenomenonLevel), 120, Formats},
+		{"trials", New(trials(mixed())), 120, Formats},
+		{"phenomena_trials", breakdown(trials(bench()), record.PhenomenonLevel), 120, []Format{Text}},
 		{"paradigms_seeds", breakdown(seeds(), record.ParadigmLevel), 120, []Format{Text}},
 		{"phenomena_budgets", breakdown(budgets(), record.PhenomenonLevel), 120, []Format{Text}},
+		{"verdicts", judged(trials(mixed()), VerdictOptions{Measures: []string{"valid_loss", "blimp_accuracy", "seconds"}}), 120, Formats},
+		{"verdicts_narrow", judged(trials(mixed()), VerdictOptions{}), 80, []Format{Text}},
+		{"verdicts_seeds", judged(seeds(), VerdictOptions{}), 100, []Format{Text}},
+		{"verdicts_budgets", judged(trials(budgets()), VerdictOptions{Measures: []string{"valid_loss"}}), 100, []Format{Text}},
+		{"like_sharing", LikeSharing(likeSharingRuns(), false)[1], 100, Formats},
+		{"like_sharing_beside", LikeSharing(likeSharingRuns(), true)[0], 120, []Format{Text, LaTeX}},
+		{"like_sharing_agreement", LikeSharing(likeSharingRuns(), true)[2], 100, []Format{Text, CSV}},
+		{"like_sharing_own", LikeSharing(trials(bench()), false)[0], 100, []Format{Text}},
+		{"like_heads", likeHeadsTables(t)[0], 140, Formats},
+		{"like_heads_narrow", likeHeadsTables(t)[0], 100, []Format{Text}},
+		{"like_heads_study", likeHeadsTables(t)[1], 140, []Format{Text, CSV}},
+		{"like_heads_agreement", likeHeadsTables(t)[2], 100, []Format{Text}},
 		{"fields_missing", breakdown(mixed(), record.FieldLevel), 100, []Format{Text}},
 	}
 	for _, c := range cases {

@@ -23,11 +23,12 @@ func positive[T int64 | float64](n T) figure { return figure{value: float64(n), 
 // measure is one column of the comparison: how it is printed and where its figure stands in a record.
 type measure struct {
 	Column
-	suite    string // whose notes and counts explain it
-	ties     bool   // counts ties as wrong, which its suite counts
-	timed    bool   // depends on the machine, which the footer names
-	constant bool   // where all rows have the same, the footer says it and the column is left out of text
-	get      func(*record.Run) figure
+	suite      string // whose notes and counts explain it
+	ties       bool   // counts ties as wrong, which its suite counts
+	timed      bool   // depends on the machine, which the footer names
+	tokenizers bool   // says the same as the column before it unless tokenizers differ: in text only then
+	constant   bool   // where all rows have the same, the footer says it and the column is left out of text
+	get        func(*record.Run) figure
 }
 
 // measures is the comparison's columns, in their order.
@@ -93,6 +94,12 @@ var measures = []measure{
 	{Column: Column{Key: "valid_perplexity", Title: "valid.\nppl", kind: perplexity, weight: 100, Better: Lower,
 		About: "perplexity, exp(loss), on held-out text"},
 		get: func(r *record.Run) figure { return validation(r, math.Exp) }},
+	{Column: Column{Key: "word_perplexity", Title: "word\nppl", kind: perplexity, weight: 25, Better: Lower,
+		About: "the held-out text's perplexity a word, whatever the tokenizer"},
+		tokenizers: true, get: score("ppl", "word_perplexity")},
+	{Column: Column{Key: "byte_perplexity", Title: "byte\nppl", kind: loss, weight: 24, Better: Lower,
+		About: "the same a byte"},
+		tokenizers: true, get: score("ppl", "byte_perplexity")},
 	{Column: Column{Key: "grammar_accuracy", Title: "grammar\nacc", kind: share, weight: 85, Better: Higher,
 		About: "minimal pairs of march's own grammar (not BLiMP) whose good sentence is more probable; a tie is wrong"},
 		suite: "grammar", ties: true, get: score("grammar", "accuracy")},

@@ -25,10 +25,11 @@ const (
 	Markdown Format = "markdown"
 	CSV      Format = "csv"
 	JSON     Format = "json"
+	LaTeX    Format = "latex"
 )
 
 // Formats lists the formats, the default first.
-var Formats = []Format{Text, Markdown, CSV, JSON}
+var Formats = []Format{Text, Markdown, CSV, JSON, LaTeX}
 
 // ParseFormat finds a format by its name.
 func ParseFormat(name string) (Format, error) {
@@ -42,14 +43,20 @@ func ParseFormat(name string) (Format, error) {
 	return "", fmt.Errorf("unknown format %q, want one of %s", name, strings.Join(names, ", "))
 }
 
-// Write prints the table. Text and Markdown print figures rounded, the best ones marked (a star, bold
-// face), with the footer; CSV and JSON print every column in full precision, CSV without the footer.
+// Write prints the table. Text, Markdown and LaTeX print figures rounded, the best ones marked (a
+// star, bold face), with the footer; CSV and JSON print every column in full precision, CSV without the
+// footer. LaTeX needs the package booktabs.
 // A table without rows is one sentence, in CSV its header alone. In Text, columns are left out, and
 // named, until lines fit into width characters; 0 is no bound.
 func (t *Table) Write(w io.Writer, f Format, width int) error {
 	var b bytes.Buffer // so that an error prints no half table
 	var err error
+	if t.Title != "" {
+		t.heading(&b, f)
+	}
 	switch f {
+	case LaTeX:
+		t.latex(&b)
 	case Text:
 		err = t.text(&b, width)
 	case Markdown:
@@ -65,6 +72,41 @@ func (t *Table) Write(w io.Writer, f Format, width int) error {
 		return fmt.Errorf("table: %w", err)
 	}
 	_, err = w.Write(b.Bytes())
+	return err
+}
+
+// heading prints the title, in formats for readers.
+func (t *Table) heading(b *bytes.Buffer, f Format) {
+	switch f {
+	case Text:
+		b.WriteString(t.Title + "\n")
+	case Markdown:
+		b.WriteString("### " + escape(t.Title) + "\n\n")
+	case LaTeX:
+		b.WriteString("\\paragraph{" + tex(t.Title) + "}\n\n")
+	}
+}
+
+// WriteAll prints several tables: with an empty line between them, in JSON as a list.
+func WriteAll(w io.Writer, tables []*Table, f Format, width int) error {
+	var b bytes.Buffer
+	for i, t := range tables {
+		switch {
+		case f == JSON && i == 0:
+			b.WriteString("[\n")
+		case f == JSON:
+			b.WriteString(",\n")
+		case i > 0:
+			b.WriteString("\n")
+		}
+		if err := t.Write(&b, f, width); err != nil {
+			return err
+		}
+	}
+	if f == JSON {
+		b.WriteString("]\n")
+	}
+	_, err := w.Write(b.Bytes())
 	return err
 }
 
@@ -394,10 +436,11 @@ func (t *Table) json(b *bytes.Buffer) error {
 		Best bool     `json:"best,omitempty"`
 	}
 	out := struct {
+		Title   string           `json:"title,omitempty"`
 		Columns []column         `json:"columns"`
 		Rows    []map[string]any `json:"rows"`
 		Notes   []string         `json:"notes"`
-	}{[]column{}, []map[string]any{}, append([]string{}, t.Notes...)}
+	}{t.Title, []column{}, []map[string]any{}, append([]string{}, t.Notes...)}
 	if len(t.Rows) == 0 {
 		out.Notes = append(out.Notes, t.Empty)
 	}

@@ -110,7 +110,7 @@ func TestBreakdown(t *testing.T) {
 			g[i].Items, g[i].Ties, g[i].Correct, g[i].Accuracy = 500, 0, 500, 1
 		}
 	}
-	if table, err = Breakdown(runs, "grammar", record.PhenomenonLevel); err != nil {
+	if table, err = Breakdown(trials(runs), "grammar", record.PhenomenonLevel); err != nil {
 		t.Fatal(err)
 	}
 	row := func(name string) Row {
@@ -161,7 +161,7 @@ func TestWriteFormat(t *testing.T) {
 			t.Errorf("%s: %v %v", f, got, err)
 		}
 	}
-	if _, err := ParseFormat("html"); err == nil || err.Error() != `unknown format "html", want one of text, markdown, csv, json` {
+	if _, err := ParseFormat("html"); err == nil || err.Error() != `unknown format "html", want one of text, markdown, csv, json, latex` {
 		t.Errorf("error %v", err)
 	}
 	var b bytes.Buffer

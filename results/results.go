@@ -1,8 +1,9 @@
 // Package results turns run records into comparison tables: it loads records, averages the seeds of
-// a cell, marks the best comparable value of each column, and prints text, Markdown, CSV or JSON
-// with a footer that explains every figure. It does not know how a run was made, and it never sets
+// a cell, marks the best comparable values of each column where the seeds are evidence for it, tests
+// variants against a baseline, and prints text, Markdown, CSV, JSON or LaTeX with a footer that explains
+// every figure. It does not know how a run was made, and it never sets
 // side by side what does not compare: rows of different budgets or data are told apart and said to be.
-// Start with Load, then New or Breakdown, then Table.Write.
+// Start with Load, then New, Breakdown or Judge, then Table.Write.
 package results
 
 import (

@@ -69,8 +69,7 @@ func TestFixturesAreRecords(t *testing.T) {
 }
 
 func TestBest(t *testing.T) {
-	runs := bench()
-	table := New(runs)
+	table := New(trials(bench()))
 	wantBest(t, table, "valid_loss", "baseline ffn.glu=silu")
 	wantBest(t, table, "grammar_accuracy", "baseline ffn.glu=silu")
 	wantBest(t, table, "cloze_perplexity", "baseline ffn.glu=silu")
@@ -80,35 +79,45 @@ func TestBest(t *testing.T) {
 		wantBest(t, table, cost) // what was given is no achievement
 	}
 
-	t.Run("equal as printed", func(t *testing.T) {
-		runs := bench()
-		runs[0].Validation.Loss, runs[1].Validation.Loss = 2.0004, 1.9996
-		wantBest(t, New(runs), "valid_loss", "baseline", "deep_cycle_rev")
-	})
-	t.Run("all equal", func(t *testing.T) {
-		runs := bench()
-		for i := range runs {
-			runs[i].Validation.Loss = 2
+	t.Run("one seed is no evidence", func(t *testing.T) {
+		table := New(bench())
+		for _, c := range table.Columns {
+			wantBest(t, table, c.Key)
 		}
-		wantBest(t, New(runs), "valid_loss")
+		wantNote(t, table, "Nothing is marked as best: one seed cannot tell a variant from its noise")
+	})
+	t.Run("within the noise of the best", func(t *testing.T) {
+		runs := bench()
+		runs[0].Validation.Loss, runs[1].Validation.Loss = 1.99990, 2.00004
+		wantBest(t, New(trials(runs)), "valid_loss", "baseline", "deep_cycle_rev")
+	})
+	t.Run("all within the noise", func(t *testing.T) {
+		runs := bench()[:2]
+		for i := range runs {
+			runs[i] = run("baseline", "", 1, 0)
+		}
+		runs[1].Cell.Variant = "deep_cycle_rev"
+		table := New(trials(runs))
+		wantBest(t, table, "valid_loss")
+		wantNote(t, table, "Nothing is marked as best: no difference within a column is more than the noise between seeds")
 	})
 	t.Run("only one has it", func(t *testing.T) {
 		runs := bench()
 		runs[3] = withReal(runs[3], 0)
-		wantBest(t, New(runs), "blimp_accuracy")
+		wantBest(t, New(trials(runs)), "blimp_accuracy")
 	})
 	t.Run("failed rows do not win", func(t *testing.T) {
 		runs := bench()
 		runs[5].Status, runs[5].Reason = record.Failed, "evaluation broke"
-		wantBest(t, New(runs), "valid_loss", "deep_cycle_rev")
+		wantBest(t, New(trials(runs)), "valid_loss", "deep_cycle_rev")
 	})
 	t.Run("within a budget", func(t *testing.T) {
-		wantBest(t, New(budgets()), "valid_loss", "baseline B", "deep_cycle_rev")
+		wantBest(t, New(trials(budgets())), "valid_loss", "baseline B", "deep_cycle_rev")
 	})
 	t.Run("infinite perplexity", func(t *testing.T) {
 		runs := bench()
 		runs[0].Validation.Loss = 1e4
-		table := New(runs)
+		table := New(trials(runs))
 		wantBest(t, table, "valid_perplexity", "baseline ffn.glu=silu")
 		if !bytes.Contains(write(t, table, Text, 0), []byte(" inf ")) || !bytes.Contains(write(t, table, JSON, 0), []byte(`"inf"`)) {
 			t.Error("inf is not printed")
@@ -133,7 +142,7 @@ func TestBudgetsAreKeptApart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			runs := bench()[:3]
 			change(&runs[2])
-			table := New(runs)
+			table := New(trials(runs))
 			wantBest(t, table, "valid_loss", "deep_cycle_rev") // and the third, alone, is no best
 			wantNote(t, table, "Budget A: ")
 			wantNote(t, table, "Budget B: ")
@@ -160,7 +169,7 @@ func TestFiguresOfDifferentThings(t *testing.T) {
 		s := runs[1].Suites["blimp"]
 		s.Limit, s.Items, s.Scores[0].Count = 100, 6700, 6700
 		runs[1].Suites["blimp"] = s
-		table := New(runs)
+		table := New(trials(runs))
 		wantBest(t, table, "blimp_accuracy")
 		wantBest(t, table, "grammar_accuracy", "baseline ffn.glu=silu")
 		wantNote(t, table, "BLiMP acc: not comparable between rows, so no best is marked: baseline, wide_cycle_rev, very_wide_cycle, 4 more (67,000 items, paradigms: 67); deep_cycle_rev (6,700 items, limit 100, paradigms: 67).")
@@ -168,8 +177,8 @@ func TestFiguresOfDifferentThings(t *testing.T) {
 	t.Run("validation text", func(t *testing.T) {
 		runs := bench()
 		runs[1].Validation.Source = "test.txt"
-		wantBest(t, New(runs), "valid_loss")
-		wantNote(t, New(runs), "valid. loss, valid. ppl: not comparable between rows")
+		wantBest(t, New(trials(runs)), "valid_loss")
+		wantNote(t, New(trials(runs)), "valid. loss, valid. ppl: not comparable between rows")
 	})
 	t.Run("machine", func(t *testing.T) {
 		for name, change := range map[string]func(*record.Run){
@@ -180,7 +189,7 @@ func TestFiguresOfDifferentThings(t *testing.T) {
 		} {
 			runs := bench()
 			change(&runs[1])
-			table := New(runs)
+			table := New(trials(runs))
 			if got := best(column(t, table, "tokens_per_second")); got != nil {
 				t.Errorf("%s: %q win", name, got)
 			}
@@ -253,5 +262,19 @@ func TestTwoStudies(t *testing.T) {
 	got := column(t, New(runs), "parameters")
 	if _, ok := got["heads/baseline"]; !ok || len(got) != 2 {
 		t.Errorf("rows %v", got)
+	}
+}
+
+func TestTokenizers(t *testing.T) {
+	runs := bench()[:2]
+	for i := range runs {
+		runs[i].Suites["ppl"] = record.Suite{Items: 10, Scores: []record.Score{{Name: "word_perplexity", Value: 27.5, Lower: true}, {Name: "byte_perplexity", Value: 1.913, Lower: true}}}
+	}
+	if text := string(write(t, New(runs), Markdown, 0)); strings.Contains(text, "27.5") {
+		t.Errorf("one tokenizer, and a column that says what the loss says:\n%s", text)
+	}
+	runs[1].Data.TokenizerSHA256 = "another"
+	if text := string(write(t, New(runs), Markdown, 0)); !strings.Contains(text, "27.5") || !strings.Contains(text, "1.913") {
+		t.Errorf("two tokenizers, and nothing that compares:\n%s", text)
 	}
 }

@@ -1,22 +1,10 @@
 package results
 
-import "math"
+import (
+	"math"
 
-// meanSD returns the mean and the sample standard deviation (divisor n − 1); sd is NaN for one value.
-func meanSD(values []float64) (mean, sd float64) {
-	for _, x := range values {
-		mean += x
-	}
-	mean /= float64(len(values))
-	if len(values) < 2 {
-		return mean, math.NaN()
-	}
-	var square float64
-	for _, x := range values {
-		square += (x - mean) * (x - mean)
-	}
-	return mean, math.Sqrt(square / float64(len(values)-1))
-}
+	"march/results/stats"
+)
 
 // LossSD is the stability of training: the standard deviation of the loss around its least-squares
 // line (divisor n − 2) over the second half of the steps. losses holds the training loss of every
@@ -28,7 +16,7 @@ func LossSD(losses []float64) (sd float64, ok bool) {
 	if len(half) < 3 {
 		return 0, false
 	}
-	mean, _ := meanSD(half)
+	mean, _ := stats.MeanSD(half)
 	center := (n - 1) / 2
 	var xy, xx float64
 	for i, loss := range half {

@@ -1,10 +1,16 @@
 package results
 
-import "math"
+import (
+	"math"
+	"slices"
 
-// Table is a comparison, ready to be printed. New and Breakdown build it; every format prints the
+	"march/results/stats"
+)
+
+// Table is a comparison, ready to be printed. New, Breakdown, Verdicts.Table and the Like functions build it; every format prints the
 // same one.
 type Table struct {
+	Title    string // above it, where there are several
 	Columns  []Column
 	Rows     []Row
 	Failures []string // "[1] …": the reasons of the rows with that footnote
@@ -39,6 +45,8 @@ func (c Column) Format(x Cell) string {
 		return x.Text
 	case x.N == 0:
 		return absent
+	case c.kind == printed:
+		return x.Text
 	case x.N == 1:
 		return c.kind.format(x.Mean)
 	default:
@@ -80,37 +88,42 @@ type Cell struct {
 
 // candidate is one figure in a contest for the best.
 type candidate struct {
-	cell  *Cell
-	basis string // what the figure was measured on
+	cell   *Cell
+	basis  string             // what the figure was measured on
+	values map[uint64]float64 // what it is the mean of, by seed
 }
 
-// markBest marks the best of several figures, and all that print the same as the best. It reports
-// false, and marks none, where the figures were not measured on the same thing. Where fewer than two
-// figures, or only equal ones, are there, there is no best.
+// markBest marks the best of several figures and all that are not shown to be worse, if at least
+// one is (stats.Best). It reports false, and marks none, where the figures were not measured on the
+// same thing.
 func markBest(c Column, figures []candidate) (comparable bool) {
 	if c.Better == Neither || len(figures) < 2 {
 		return true
 	}
-	best := figures[0].cell.Mean
+	var seeds []uint64
 	for _, f := range figures {
 		if f.basis != figures[0].basis {
 			return false
 		}
-		if (f.cell.Mean-best)*float64(c.Better) > 0 || math.IsNaN(best) {
-			best = f.cell.Mean
+		for seed := range f.values {
+			if !slices.Contains(seeds, seed) {
+				seeds = append(seeds, seed)
+			}
 		}
 	}
-	printed := c.kind.format(best)
-	var winners []*Cell
-	for _, f := range figures {
-		if c.kind.format(f.cell.Mean) == printed {
-			winners = append(winners, f.cell)
+	slices.Sort(seeds)
+	values := make([][]float64, len(figures))
+	for i, f := range figures {
+		for _, seed := range seeds {
+			x, ok := f.values[seed]
+			if !ok {
+				x = math.NaN()
+			}
+			values[i] = append(values[i], x)
 		}
 	}
-	if len(winners) < len(figures) {
-		for _, w := range winners {
-			w.Best = true
-		}
+	for i, best := range stats.Best(values, int(c.Better)) {
+		figures[i].cell.Best = best
 	}
 	return true
 }

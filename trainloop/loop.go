@@ -191,11 +191,8 @@ func (l *loop) step() error {
 		}
 	}
 	rate := Rate(l.Training, step, l.Settings.Steps)
-	if err := l.e.Step(step, first, n, rate); err != nil {
+	if err := l.e.Step(step, first, n, rate, step < l.Settings.Steps); err != nil {
 		return err
-	}
-	if step < l.Settings.Steps {
-		l.e.Ahead(first+n, n)
 	}
 	l.state.Step, l.state.Tokens = step, l.state.Tokens+int64(l.Settings.TokensPerStep)
 	l.pending = append(l.pending, Metric{Step: step, Rate: rate, Tokens: l.state.Tokens, Sparsity: l.e.Sparsity()})

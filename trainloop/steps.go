@@ -23,9 +23,9 @@ func noLabels(step, first, n int64) error {
 
 // Step takes optimizer step number step (from 1) with n micro-batches from number first on:
 // [Engine.Accumulate] and [Engine.Update] in one. On a GPU it returns as soon as the work is
-// queued, so that the next step's batches are prepared meanwhile. [Engine.Results] gives
-// what came of it.
-func (e *Engine) Step(step, first, n int64, rate float64) error {
+// queued. While it runs, the next micro-batch is prepared: with more, also that of the next
+// step, from number first+n on. [Engine.Results] gives what came of it.
+func (e *Engine) Step(step, first, n int64, rate float64, more bool) error {
 	if e.history == nil {
 		sums, err := e.Accumulate(step, first, n)
 		if err != nil {
@@ -33,6 +33,9 @@ func (e *Engine) Step(step, first, n int64, rate float64) error {
 		}
 		if sums.Count == 0 {
 			return noLabels(step, first, n)
+		}
+		if more {
+			e.Ahead(first+n, n)
 		}
 		norm, err := e.Update(rate, step, sums.Count)
 		e.done = append(e.done, StepResult{step, sums, norm})
@@ -49,7 +52,7 @@ func (e *Engine) Step(step, first, n int64, rate float64) error {
 			return errNoFeed
 		}
 		b := r.feed.take(k)
-		if k+1 < first+n {
+		if more || k+1 < first+n {
 			r.feed.ahead(k + 1)
 		}
 		labels := countLabels(b)

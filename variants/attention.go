@@ -24,7 +24,7 @@ func (s *stack) selfAttention(use, i int, at string, x *graphgen.Tensor) *graphg
 	}
 	a := graphgen.Attention{
 		Batch: s.batch, Queries: s.length, Keys: s.length,
-		Heads: heads, KVHeads: kv, Scale: c.scale(i), Causal: s.causal, Window: c.window(use),
+		Heads: heads, KVHeads: kv, Scale: c.scale(i), Causal: s.causal, Window: c.window(use), Recompute: s.recompute,
 	}
 	o := graphgen.AttentionInputs{Lengths: s.lengths, Bias: s.positionBias(heads)}
 	switch {
@@ -53,7 +53,7 @@ func (s *stack) crossAttention(use, i int, at string, x *graphgen.Tensor) *graph
 		k = s.linear(k, at+".wk", kv*dim, c.Bias.QKV, at+".bk")
 		v = s.linear(v, at+".wv", kv*dim, c.Bias.QKV, at+".bv")
 	}
-	a := graphgen.Attention{Batch: s.batch, Queries: s.length, Keys: memory.length, Heads: heads, KVHeads: kv, Scale: c.scale(i)}
+	a := graphgen.Attention{Batch: s.batch, Queries: s.length, Keys: memory.length, Heads: heads, KVHeads: kv, Scale: c.scale(i), Recompute: s.recompute}
 	y := a.Apply(s.queries(i, at, x), k, v, graphgen.AttentionInputs{
 		Lengths: memory.lengths,
 		Dropout: s.dropMask(s.place(use, "cross.weights"), c.Dropout.Rate, s.batch, heads, s.length, memory.length),
@@ -68,7 +68,7 @@ func (s *stack) database(use, i int, at string, x *graphgen.Tensor) *graphgen.Te
 	heads, dim, rows := c.heads(i), c.qkvDim(i), c.Database.Rows
 	q := s.queries(i, at, x)
 	n := s.g.Product(s.rows(), heads)
-	a := graphgen.Attention{Batch: 1, Queries: n, Keys: rows, Heads: 1, Scale: c.scale(i)}
+	a := graphgen.Attention{Batch: 1, Queries: n, Keys: rows, Heads: 1, Scale: c.scale(i), Recompute: s.recompute}
 	o := graphgen.AttentionInputs{}
 	if mask := s.dropMask(s.place(use, "database.weights"), c.Dropout.Rate, s.batch, heads, s.length, rows); mask != nil {
 		o.Dropout = graphgen.Reshape(graphgen.Transpose(mask, 0, 2, 1, 3), 1, 1, n, rows)

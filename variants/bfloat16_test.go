@@ -15,7 +15,7 @@ import (
 func TestBFloat16(t *testing.T) {
 	names := append(Names(""), "gpt2+dropout.rate=0.1", "gpt2+glu=true+kv_heads=2", "gpt2+position.kind=rope", "gpt2+position.kind=alibi",
 		"gpt2+position.kind=relative", "gpt2+position.kind=sinusoidal", "gpt2+act=gelu+norm.kind=rms", "gpt2+act=squared_relu", "gpt2+act=silu")
-	for _, name := range names {
+	for i, name := range names {
 		for _, arch := range []string{Decoder, Encoder, EncoderDecoder} {
 			v, err := Find(name, "tiny", arch)
 			if err != nil {
@@ -26,6 +26,9 @@ func TestBFloat16(t *testing.T) {
 			d.Compute = graphgen.BFloat16
 			g := must[*Graph](t)(c.Train(d))
 			for _, target := range graphgen.Targets() {
+				if target == graphgen.Portable && i%4 != 0 {
+					continue // the two differ little
+				}
 				p, err := g.Compile(target)
 				if err != nil {
 					t.Fatalf("%s, %s, %s: %v", name, arch, target, err)

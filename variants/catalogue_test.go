@@ -127,7 +127,10 @@ func TestScales(t *testing.T) {
 		for scale, want := range scales {
 			for _, name := range Names(study) {
 				c := mustFind(t, name, scale).Config
-				o := c.Training
+				o, want := c.Training, want
+				if study == "sharing" && scale == "tiny" && c.Arch == Encoder {
+					want.rate = 1e-3
+				}
 				if got := (row{c.Vocab, c.Length, o.TokensPerStep, o.Steps, o.Rate, o.Schedule, o.Warmup, c.Dropout.Rate}); got != want {
 					t.Errorf("%s at %s: %+v, wanted %+v", name, scale, got, want)
 				}

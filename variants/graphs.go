@@ -60,6 +60,12 @@ type Dims struct {
 	// (so is Invalid, the zero value) or BFloat16. Parameters, gradients, loss and optimizer
 	// are float32 in any case.
 	Compute graphgen.DType
+	// Recompute has the gradients of attentions compute the probabilities anew: less memory
+	// for more time.
+	Recompute bool
+	// LossChunks is the number of parts in which the loss head goes over the rows, one after
+	// another; 0: 1.
+	LossChunks int
 }
 
 // Dims are those of a training batch with rows of a length, as the objective cuts them.
@@ -75,6 +81,12 @@ func (d Dims) valid(c Config) error {
 	}
 	if c.Arch == EncoderDecoder && (d.Decoder < 1 || d.Decoder > c.Length) {
 		return fmt.Errorf("a decoder's length of %d: wanted 1 to %d (the model's positions)", d.Decoder, c.Length)
+	}
+	switch rows := d.Batch * d.labelled(); {
+	case d.LossChunks < 0 || d.LossChunks > 1 && rows%d.LossChunks != 0:
+		return fmt.Errorf("%d chunks of the loss head: wanted a divisor of its %d rows", d.LossChunks, rows)
+	case d.LossChunks > 1 && c.Training.Distill.Teacher != "":
+		return fmt.Errorf("%d chunks of the loss head: with training.distill.teacher it is whole", d.LossChunks)
 	}
 	if d.Compute != graphgen.Invalid && d.Compute != graphgen.Float32 && d.Compute != graphgen.BFloat16 {
 		return fmt.Errorf("computing in %s: wanted float32 or bfloat16", d.Compute)
@@ -142,7 +154,7 @@ func (m *model) lossAndGradients(d Dims, into func(Parameter) *graphgen.Tensor) 
 	var loss, distill, ponder *graphgen.Tensor
 	m.g.In("loss", func() {
 		if taught == nil {
-			loss = graphgen.LossHead(f.hidden, m.table(), m.outputBias(), labels)
+			loss = graphgen.LossHeadInChunks(f.hidden, m.table(), m.outputBias(), labels, m.chunks)
 		} else {
 			loss, distill = graphgen.DistillHead(f.hidden, m.table(), m.outputBias(), labels, taught, m.c.Training.Distill.Temperature)
 			m.g.Output(DistillSum, distill)
@@ -182,6 +194,7 @@ func (c Config) training(d Dims) (*model, error) {
 		return nil, err
 	}
 	m := newModel(c)
+	m.recompute, m.chunks = d.Recompute, max(1, d.LossChunks)
 	if d.Compute != graphgen.Invalid {
 		m.compute = d.Compute
 	}

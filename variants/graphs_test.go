@@ -233,3 +233,49 @@ func must[T any](t *testing.T) func(T, error) T {
 		return v
 	}
 }
+
+// TestMemoryOptions: with a loss head in chunks no array has all logits, with attentions computed
+// anew each has a second softmax, and accumulators stay safe; what cannot be is an error.
+func TestMemoryOptions(t *testing.T) {
+	for _, name := range []string{"baseline", "gpt2", "very_wide_cycle"} {
+		c := mustFind(t, name, "tiny").Config
+		for _, compute := range []graphgen.DType{graphgen.Float32, graphgen.BFloat16} {
+			for _, target := range graphgen.Targets() {
+				softmaxes := map[bool]int{}
+				for _, less := range []bool{false, true} {
+					d := Dims{Batch: 4, Length: 16, Compute: compute, Recompute: less}
+					if less {
+						d.LossChunks = 4
+					}
+					g := must[*Graph](t)(c.Train(d))
+					p := must[*graphgen.Program](t)(g.Compile(target))
+					for _, n := range p.Graph.Nodes() {
+						if n.Op.Name == "Softmax" {
+							softmaxes[less]++
+						}
+						if s := n.Out[0].Shape(); less && s.Elements() >= 4*16*c.Vocab && s[len(s)-1] == c.Vocab {
+							t.Errorf("%s, %s: %s has all logits", name, target, n)
+						}
+					}
+					for _, q := range g.Parameters {
+						if err := p.Graph.SafeInPlace(GradName(q.Name), NewName(GradName(q.Name))); err != nil {
+							t.Errorf("%s, %s: %v", name, target, err)
+						}
+					}
+				}
+				if attentions := c.Share.Uses; softmaxes[false] != attentions+1 || softmaxes[true] != 2*attentions+4 {
+					t.Errorf("%s, %s: %d softmaxes, with less memory %d, of %d attentions", name, target, softmaxes[false], softmaxes[true], attentions)
+				}
+			}
+		}
+	}
+	c := mustFind(t, "baseline", "tiny").Config
+	for chunks, want := range map[int]string{-1: "wanted a divisor of its 64 rows", 3: "3 chunks of the loss head: wanted a divisor of its 64 rows"} {
+		if _, err := c.Train(Dims{Batch: 4, Length: 16, LossChunks: chunks}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%d chunks: error %v, wanted %q", chunks, err, want)
+		}
+	}
+	if _, err := mustFind(t, "distill", "tiny").Config.Train(Dims{Batch: 4, Length: 16, LossChunks: 4}); err == nil || !strings.Contains(err.Error(), "with training.distill.teacher it is whole") {
+		t.Errorf("chunks of two losses: error %v", err)
+	}
+}

@@ -34,17 +34,19 @@ func (p Parameter) Part() string {
 // model builds one graph of a config. Parameters are declared where the forward pass
 // first asks for them, so that the code of a block is also the list of what it has.
 type model struct {
-	c       Config
-	g       *graphgen.Graph
-	compute graphgen.DType              // of activations and matrix products
-	prefix  string                      // of its parameters' names in the graph: the teacher's
-	inputs  map[string]*graphgen.Tensor // the batch, which a teacher reads too
-	dropout *dropout                    // nil where nothing is dropped: graphs that do not train
-	pruned  bool                        // matrices are masked: graphs that train
-	params  []Parameter
-	tensor  map[string]*graphgen.Tensor // each parameter's graph input
-	value   map[string]*graphgen.Tensor // what the forward pass has in its place
-	count   *graphgen.Tensor            // of labels, in a training graph
+	c         Config
+	g         *graphgen.Graph
+	compute   graphgen.DType              // of activations and matrix products
+	prefix    string                      // of its parameters' names in the graph: the teacher's
+	inputs    map[string]*graphgen.Tensor // the batch, which a teacher reads too
+	dropout   *dropout                    // nil where nothing is dropped: graphs that do not train
+	recompute bool                        // Dims.Recompute
+	chunks    int                         // Dims.LossChunks
+	pruned    bool                        // matrices are masked: graphs that train
+	params    []Parameter
+	tensor    map[string]*graphgen.Tensor // each parameter's graph input
+	value     map[string]*graphgen.Tensor // what the forward pass has in its place
+	count     *graphgen.Tensor            // of labels, in a training graph
 }
 
 func newModel(c Config) *model {

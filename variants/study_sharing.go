@@ -132,6 +132,9 @@ func sharingBaseline(scale, arch string) (Config, error) {
 		c.Attn = Attn{Scaled: true, Local: "none", Residual: true, CrossKV: "shared"}
 		c.Output.Transform = true
 		c.Training.Objective = objective.MaskedLM
+		if scale == "tiny" {
+			c.Training.Rate = 1e-3 // behind post-norms the decoder's rate learns less (docs/performance.md)
+		}
 	}
 	return c, nil
 }

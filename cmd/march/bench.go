@@ -26,7 +26,7 @@ var benchCommand = command{
 		{"march bench", "six variants, in minutes"},
 		{"march bench --study sharing --out runs/sharing", "all variants of a study, each in its first architecture"},
 		{"march bench --at-once 1", "one cell after the other, with all threads"},
-		{"march bench --variant 'deep_*' --variant baseline --seeds 3 --out runs/deep", "three seeds of four variants"},
+		{"march bench --variant 'deep_*' --variant baseline --seeds 3 --out runs/deep", "three seeds of four variants, and which differences are more than noise"},
 		{"march bench --variant baseline --variant baseline+heads=12+qkv_dim=8 --blimp blimp/data --out runs/heads", "with BLiMP from a local folder"},
 	},
 	setup: func(f *pflag.FlagSet) action {
@@ -102,9 +102,27 @@ var benchCommand = command{
 			if err := results.New(runs).Write(e.stdout, form, e.width()); err != nil {
 				return err
 			}
+			if err := judge(e, runs, *seeds, form); err != nil {
+				return err
+			}
 			return failures(runs)
 		}
 	},
+}
+
+// judge prints verdicts below the table of several seeds, where the format has room for a second
+// table and the runs have a baseline.
+func judge(e *env, runs []record.Run, seeds int, form results.Format) error {
+	if seeds < 2 || form != results.Text && form != results.Markdown {
+		return nil
+	}
+	v, err := results.Judge(runs, results.VerdictOptions{})
+	if err != nil {
+		e.logf("no verdicts: %v", err)
+		return nil
+	}
+	fmt.Fprintln(e.stdout)
+	return v.Table().Write(e.stdout, form, e.width())
 }
 
 // shares says how many cells run at once and how many threads each has. Models of scale

@@ -189,7 +189,30 @@ func TestTable(t *testing.T) {
 	if got := ok(t, "table", "runs", "--by", "phenomenon"); !strings.Contains(got, "agreement") {
 		t.Errorf("by phenomenon:\n%s", got)
 	}
+	verdict := ok(t, "table", "runs", "--verdicts")
+	for _, want := range []string{"deep_cycle", "no verdict [1]", "one seed says nothing of the noise between seeds"} {
+		if !strings.Contains(verdict, want) || strings.Contains(verdict, "wide_cycle") {
+			t.Errorf("%q is not in, or a failed run is in\n%s", want, verdict)
+		}
+	}
+	if got := ok(t, "table", "runs", "--against", "deep_cycle", "--metric", "valid_loss,grammar_accuracy", "--format", "csv"); strings.Count(got, "\n") != 3 || !strings.Contains(got, "baseline") {
+		t.Errorf("against another, in CSV:\n%s", got)
+	}
+	sharing := ok(t, "table", "runs", "--like", "sharing", "--beside-study")
+	for _, want := range []string{"Dec 10k", "75.00", "81.00", "*71.02", "67.56", "0 of 1", "Not shown: wide_cycle"} {
+		if !strings.Contains(sharing, want) {
+			t.Errorf("%q is not in\n%s", want, sharing)
+		}
+	}
+	var list []map[string]any
+	if got := ok(t, "table", "runs", "--like", "heads", "--beside-study", "--json"); json.Unmarshal([]byte(got), &list) != nil || len(list) != 3 {
+		t.Errorf("want three tables in a list:\n%s", got)
+	}
+	if got := ok(t, "table", "runs", "--like", "heads", "--beside-study"); !strings.Contains(got, "94.0M") || !strings.Contains(got, "1,762") {
+		t.Errorf("the study's runs lack FLOPs or seconds:\n%s", got)
+	}
 	for line, want := range map[string]string{
+		"table runs --against wide_cycle":           "no finished run is called wide_cycle",
 		"table runs --by paradigm":                  "no run was scored on a suite with figures by paradigm",
 		"table runs --by phenomenon --suite gramar": "no run was scored on it; found grammar; did you mean grammar?",
 		"table runs --by field --suite grammar":     "--suite grammar has no figures by field; none has",

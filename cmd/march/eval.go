@@ -32,6 +32,7 @@ var evalCommand = command{
 		suites := addSuiteFlags(f, "ppl")
 		withinWord := f.Bool("within-word", false, "encoders: score a sentence's token with the later tokens of its word masked too, not alone")
 		tokens := f.String("save-tokens", "", "write the token lists that the suites score to a `FILE`, a JSON list a line, and score nothing")
+		tf32 := f.Bool("tf32", false, "on a GPU, take matrix products of factors rounded to 10 bits: faster, and scores differ in their fourth digit")
 		asJSON := jsonFlag(f)
 		device := addDeviceFlags(f)
 		return func(ctx context.Context, e *env, _ []string) error {
@@ -59,11 +60,16 @@ var evalCommand = command{
 			if err := sameTokenizer(settings, d, *data); err != nil {
 				return err
 			}
-			l := &sweep.Lab{March: marchVersion(), Data: d, DataName: name, Suites: list, Options: evalsuite.Options{Limit: suites.limit, WithinWord: *withinWord}}
+			l := &sweep.Lab{March: marchVersion(), Data: d, DataName: name, Suites: list, Options: evalsuite.Options{Limit: suites.limit, PerToken: suites.perToken, WithinWord: *withinWord}}
 			if *tokens != "" {
 				return saveTokens(e, l, *tokens, dir)
 			}
-			rt, err := device.open(e)
+			options, err := device.options()
+			if err != nil {
+				return err
+			}
+			options.TF32 = *tf32
+			rt, err := openRuntime(e, options)
 			if err != nil {
 				return err
 			}

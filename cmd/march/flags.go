@@ -250,15 +250,6 @@ func (d *deviceFlags) options() (runtime.Options, error) {
 	return runtime.Options{Library: d.library, Device: device, Threads: d.threads}, nil
 }
 
-// open starts ONNX Runtime as the flags say.
-func (d *deviceFlags) open(e *env) (*runtime.Runtime, error) {
-	o, err := d.options()
-	if err != nil {
-		return nil, err
-	}
-	return openRuntime(e, o)
-}
-
 // openRuntime says on stderr where there is a GPU that cannot be used.
 func openRuntime(e *env, o runtime.Options) (*runtime.Runtime, error) {
 	rt, err := runtime.Open(o)

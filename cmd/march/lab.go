@@ -86,7 +86,7 @@ func (l *labFlags) lab(ctx context.Context, rt *runtime.Runtime, vocab int, p *p
 	}
 	return &sweep.Lab{
 		Runtime: rt, Hardware: rt.Hardware(), March: marchVersion(), Target: graphgen.Target(l.target), Precision: l.precision, Data: data, DataName: name,
-		Suites: suites, Options: evalsuite.Options{Limit: l.limit}, SaveEvery: l.save, ValidateEvery: l.validate,
+		Suites: suites, Options: evalsuite.Options{Limit: l.limit, PerToken: l.perToken}, SaveEvery: l.save, ValidateEvery: l.validate,
 	}, nil
 }
 
@@ -97,6 +97,7 @@ type suiteFlags struct {
 	lambada     string
 	plainQuotes bool
 	limit       int
+	perToken    bool
 }
 
 func addSuiteFlags(f *pflag.FlagSet, suites string) *suiteFlags {
@@ -106,6 +107,7 @@ func addSuiteFlags(f *pflag.FlagSet, suites string) *suiteFlags {
 	f.StringVar(&s.lambada, "lambada", "", "LAMBADA's `FILE`, jsonl or plain text; adds the suite")
 	f.BoolVar(&s.plainQuotes, "plain-quotes", false, "turn LAMBADA's typographic quotes and dashes into ASCII first, for models that never saw others")
 	f.IntVar(&s.limit, "limit", 0, "`ITEMS` of each paradigm (default: all)")
+	f.BoolVar(&s.perToken, "per-token", false, "divide the score of each sentence of a minimal pair by its number of tokens")
 	return s
 }
 

@@ -18,6 +18,8 @@ func commands() []command {
 		evalCommand,
 		benchCommand,
 		tableCommand,
+		reportCommand,
+		metricsCommand,
 		doctorCommand,
 		perfCommand,
 		versionCommand,

@@ -19,7 +19,7 @@ import (
 var perfCommand = command{
 	name: "perf", group: groupMachine,
 	short: "measure training steps",
-	long: "Times forward pass, backward pass and gradient accumulation of a micro-batch, without data loading and optimizer: the median of the timed steps. Workloads P1, P2 and tiny are the reference workloads that other frameworks are measured on too; --variant measures any model at its own size.\n\n" +
+	long: "Times forward pass, backward pass and gradient accumulation of a micro-batch, without data loading and, unless --optimizer is given, optimizer: the median of the timed steps. Workloads P1, P2 and tiny are the reference workloads that other frameworks are measured on too; --variant measures any model at its own size.\n\n" +
 		"With several targets the rounds alternate between them, so that a machine that gets slower slows all of them. --ops shows where the time goes; it runs ONNX Runtime's profiler, which costs time itself. On a GPU it sees when kernels are queued, not how long they run; with CUDA_LAUNCH_BLOCKING=1 in the environment each is waited for.",
 	examples: []example{
 		{"march perf --workload P2", "the CPU reference workload"},
@@ -35,6 +35,7 @@ var perfCommand = command{
 		batch := f.Int("batch", 0, "`SEQUENCES` of a micro-batch (default: the workload's, or a step of the scale)")
 		seq := f.Int("seq", 0, "`TOKENS` of a sequence (default: the workload's, or the model's)")
 		replicas := f.Int("replicas", 0, "`PARTS` of the batch that run at once, each on its share of the threads (default: as training does)")
+		optimizer := f.Bool("optimizer", false, "clip gradients and take an AdamW step behind each batch, too")
 		steps := f.Int("steps", 30, "timed `STEPS`, over all rounds")
 		warmup := f.Int("warmup", 5, "`STEPS` before the clock starts")
 		ops := f.Bool("ops", false, "show the operators' shares")
@@ -49,7 +50,7 @@ var perfCommand = command{
 			if *steps < 1 || *warmup < 0 || *replicas < 0 || *nodes < 0 {
 				return usagef("--steps %d, --warmup %d, --replicas %d: wanted at least one step, and nothing negative", *steps, *warmup, *replicas)
 			}
-			o := perf.Options{Replicas: *replicas, Warmup: *warmup, Ops: *ops || *nodes > 0, Nodes: *nodes, Rounds: min(5, *steps)}
+			o := perf.Options{Replicas: *replicas, Optimizer: *optimizer, Warmup: *warmup, Ops: *ops || *nodes > 0, Nodes: *nodes, Rounds: min(5, *steps)}
 			o.Steps = (*steps + o.Rounds - 1) / o.Rounds
 			for _, t := range strings.Split(*targets, ",") {
 				target, err := graphgen.ParseTarget(t)

@@ -12,22 +12,36 @@ import (
 
 	"march/results"
 	"march/results/record"
+	"march/variants"
 )
 
 var tableCommand = command{
 	name: "table", operands: "RUN…", group: groupResults,
 	short: "compare saved runs in a table",
 	long: "Prints the comparison of saved runs: a row for each variant, its seeds averaged, its costs beside its scores. RUN is a folder " +
-		"with run.json files at any depth, one such file, or a glob of either. --by breaks one suite's accuracy down in place of that.",
+		"with run.json files at any depth, one such file, or a glob of either. --by breaks one suite's accuracy down in place of that.\n\n" +
+		"--like prints the tables as a study did: sharing has a row for each variant and a column for each architecture and step budget, " +
+		"heads sets each experiment against the baseline at equal data, FLOPs and seconds.\n\n" +
+		"--verdicts says of each variant whether it is better or worse than the baseline or no difference is shown: tests paired by seed, with a variance pooled over all variants, over the suites' items too, corrected for being many. " +
+		"Nothing is marked as best, and nothing has a verdict, without several seeds (march bench --seeds).",
 	examples: []example{
 		{"march table runs", "everything below runs"},
 		{"march table 'runs/sharing/*' --format markdown > table.md", "for a page"},
 		{"march table runs --by phenomenon --suite grammar", "where a suite's accuracy comes from"},
+		{"march table runs --verdicts", "which differences from the baseline are more than noise"},
+		{"march table runs --like sharing --beside-study", "the two tables of study sharing, its own figures beside ours"},
+		{"march table runs --like heads --format latex", "each experiment at equal data, FLOPs and seconds"},
+		{"march table runs --against deep_cycle_rev --metric valid_loss,seconds", "the same against another variant, by other measures"},
 	},
 	setup: func(f *pflag.FlagSet) action {
 		formatName := f.String("format", "text", "`FORMAT`: "+joined(results.Formats))
 		by := f.String("by", "", "break a suite's accuracy down to `LEVEL`: "+joined(results.Levels))
 		suite := f.String("suite", "", "the `SUITE` to break down (default: the only one with such parts)")
+		verdicts := f.Bool("verdicts", false, "judge each variant against the baseline")
+		against := f.String("against", "", "judge against `VARIANT`, as the table names it (default: baseline)")
+		metrics := f.StringSlice("metric", nil, "judge by `MEASURES`, joined by commas (default: "+strings.Join(results.DefaultVerdicts, ", ")+")")
+		like := f.String("like", "", "print the tables as a `STUDY` did: "+joined(likeStudies))
+		beside := f.Bool("beside-study", false, "with --like, the study's own figures too, and how far they agree")
 		asJSON := jsonFlag(f)
 		return func(_ context.Context, e *env, paths []string) error {
 			format, err := results.ParseFormat(*formatName)
@@ -40,8 +54,21 @@ var tableCommand = command{
 				format = results.JSON
 			case *by != "" && !slices.Contains(results.Levels, *by):
 				return usagef("--by %q is not one of %s%s", *by, joined(results.Levels), didYouMean(*by, results.Levels, ""))
+			case *like != "" && !slices.Contains(likeStudies, *like):
+				return usagef("--like %q is not one of %s%s", *like, joined(likeStudies), didYouMean(*like, likeStudies, ""))
+			case *like != "" && (*by != "" || *verdicts || *against != "" || *metrics != nil):
+				return usagef("--like %s has its own columns: --by, --verdicts, --against and --metric do not go with it", *like)
+			case *beside && *like == "":
+				return usagef("--beside-study goes with --like STUDY: %s", joined(likeStudies))
+			case *by != "" && (*verdicts || *against != "" || *metrics != nil):
+				return usagef("--by %s and verdicts exclude each other", *by)
 			case *by == "" && *suite != "":
 				return usagef("--suite %s goes with --by LEVEL: %s", *suite, joined(results.Levels))
+			}
+			for _, m := range *metrics {
+				if known := results.VerdictMeasures(); !slices.Contains(known, m) {
+					return usagef("--metric %q is not one of %s%s", m, joined(known), didYouMean(m, known, ""))
+				}
 			}
 			runs, err := results.Load(paths...)
 			if err != nil {
@@ -49,6 +76,23 @@ var tableCommand = command{
 			}
 			if len(runs) == 0 {
 				return fmt.Errorf("no run found in %s: wanted folders with files %s, as march train and march bench leave them", strings.Join(paths, ", "), record.FileName)
+			}
+			switch *like {
+			case "sharing":
+				return results.WriteAll(e.stdout, results.LikeSharing(runs, *beside), format, e.width())
+			case "heads":
+				tables, err := results.LikeHeads(runs, *beside, headsFLOPs)
+				if err != nil {
+					return err
+				}
+				return results.WriteAll(e.stdout, tables, format, e.width())
+			}
+			if *verdicts || *against != "" || *metrics != nil {
+				v, err := results.Judge(runs, results.VerdictOptions{Against: *against, Measures: *metrics})
+				if err != nil {
+					return err
+				}
+				return v.Table().Write(e.stdout, format, e.width())
 			}
 			table := results.New(runs)
 			if *by != "" {
@@ -62,6 +106,23 @@ var tableCommand = command{
 			return table.Write(e.stdout, format, e.width())
 		}
 	},
+}
+
+// likeStudies are the studies whose tables can be printed.
+var likeStudies = []string{"sharing", "heads"}
+
+// headsFLOPs are the training FLOPs a token of an experiment of study heads at the study's size; 0 where
+// the catalogue does not have it.
+func headsFLOPs(variant string) int64 {
+	v, err := variants.Find("heads/"+variant, "paper", variants.EncoderDecoder)
+	if err != nil {
+		return 0
+	}
+	b, err := v.Config.Budget()
+	if err != nil {
+		return 0
+	}
+	return b.TrainingFLOPs
 }
 
 // brokenDown is the suite to break down to a level.

@@ -5,17 +5,20 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"html"
 	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"march/results"
 	"march/results/record"
 	"march/trainloop"
 )
@@ -175,7 +178,7 @@ func TestTrainRefuses(t *testing.T) {
 		{[]string{"eval", "--run", run, "--data", data, "--blimp", dir}, 1, "--blimp"},
 		{[]string{"bench", "--study", "sharin"}, 2, "did you mean sharing"},
 		{[]string{"bench", "--seeds", "0"}, 2, "--seeds"},
-		{[]string{"bench", "--format", "latex"}, 2, "--format"},
+		{[]string{"bench", "--format", "html"}, 2, "--format"},
 		{[]string{"perf", "--workload", "P9"}, 2, "--workload"},
 		{[]string{"perf", "--against", empty}, 1, empty},
 		{[]string{"data", "prepare", empty, "--out", filepath.Join(dir, "k")}, 1, "empty.txt"},
@@ -337,5 +340,67 @@ func TestBenchArchitectures(t *testing.T) {
 		if s := r.Suites["grammar"]; len(s.Scores) == 0 || s.Items == 0 {
 			t.Errorf("%s: %+v", arch, s)
 		}
+	}
+}
+
+// TestReport: the page of a bench has the verdicts and a command for each run, and that command makes the
+// same run.
+func TestReport(t *testing.T) {
+	dir := t.TempDir()
+	data, runs, file := smallData(t), filepath.Join(dir, "runs"), filepath.Join(dir, "report.html")
+	args := []string{"bench", "--variant", "baseline", "--variant", "baseline+act=silu+glu=true", "--set", "d=24", "--set", "heads=3", "--set", "qkv_dim=8",
+		"--set", "ff=48", "--set", "vocab=400", "--set", "length=32", "--tokens-per-step", "128", "--steps", "12", "--suite", "ppl,grammar", "--limit", "3", "--threads", "2",
+		"--data", data, "--seeds", "2", "--validate-every", "2", "--out", runs}
+	code, text, log := march(t, args...)
+	if code != 0 {
+		t.Fatal(log)
+	}
+	if !strings.Contains(text, "could") || !strings.Contains(text, "Noise floor of valid. loss") {
+		t.Errorf("no verdicts below a bench of two seeds:\n%s", text)
+	}
+	ok(t, "report", runs, "--out", file, "--pictures", filepath.Join(dir, "pictures"))
+	page, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"valid. loss: ", "Training loss", "&#34;parameters&#34;: &#34;"} {
+		if !bytes.Contains(page, []byte(want)) {
+			t.Errorf("no %q in the page", want)
+		}
+	}
+	for _, name := range []string{"train_loss.svg", "valid_loss.png", "valid_loss_flops.svg"} {
+		if _, err := os.Stat(filepath.Join(dir, "pictures", name)); err != nil {
+			t.Error(err)
+		}
+	}
+	lines := regexp.MustCompile(`<pre class="command">(march train[^<]* --seed 2 [^<]*)</pre>`).FindAllSubmatch(page, -1)
+	if len(lines) != 2 {
+		t.Fatalf("%d commands of seed 2, want 2", len(lines))
+	}
+	line := strings.NewReplacer("DATA", data, " again", " "+filepath.Join(dir, "again")).Replace(html.UnescapeString(string(lines[0][1])))
+	ok(t, append(strings.Fields(line)[1:], "--validate-every", "2")...)
+	again, err := record.ReadFile(filepath.Join(dir, "again", "run.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	all, err := results.Load(runs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range all {
+		if r.Cell == again.Cell {
+			found = true
+			if r.Validation.Loss != again.Validation.Loss || r.Training.Loss != again.Training.Loss || r.ConfigSHA256 != again.ConfigSHA256 {
+				t.Errorf("loss %v and %v, then %v and %v", r.Training.Loss, r.Validation.Loss, again.Training.Loss, again.Validation.Loss)
+			}
+			a, _ := r.Suites["grammar"].Score("accuracy")
+			if b, ok := again.Suites["grammar"].Score("accuracy"); !ok || a != b {
+				t.Errorf("grammar %v, then %v", a, b)
+			}
+		}
+	}
+	if !found {
+		t.Errorf("the command made %v, which is none of the runs", again.Cell)
 	}
 }

@@ -3,6 +3,7 @@ package conformance
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	g "march/graphgen"
 )
@@ -84,6 +85,7 @@ func attentionCases() (list []gradCase) {
 	}{
 		{"one head", attentionShape{1, 3, 3, 1, 1, 4, 4, 1, false, 0, 0}, 0, nil, false},
 		{"causal", attentionShape{2, 5, 5, 3, 3, 4, 4, 0.5, true, 0, 0}, 0, nil, false},
+		{"causal, computed anew", attentionShape{2, 5, 5, 4, 2, 4, 4, 0.5, true, 0, 0}, 4, []int64{5, 3}, false},
 		{"window", attentionShape{2, 7, 7, 2, 2, 3, 3, 1, true, 3, 0}, 0, nil, false},
 		{"window of one", attentionShape{1, 5, 5, 2, 2, 3, 3, 1, true, 1, 0}, 0, nil, false},
 		{"window without causal", attentionShape{2, 5, 5, 2, 2, 3, 3, 1, false, 2, 0}, 0, nil, false},
@@ -135,7 +137,7 @@ func attentionCases() (list []gradCase) {
 					dropout = in[0].Graph().Floats(in[0].DType(), mask, a.batch, a.heads, a.queries, a.keys)
 				}
 				return g.Attention{Batch: a.batch, Queries: a.queries, Keys: a.keys, Heads: a.heads, KVHeads: a.kvHeads,
-					Scale: a.scale, Causal: a.causal, Window: a.window, Memory: a.memory}.
+					Scale: a.scale, Causal: a.causal, Window: a.window, Memory: a.memory, Recompute: strings.HasSuffix(c.name, "anew")}.
 					Apply(in[0], in[1], in[2], g.AttentionInputs{Bias: at(in, bias), Lengths: at(in, lengths), Dropout: dropout})
 			},
 			reference: func(in []any) []float64 {
@@ -161,6 +163,8 @@ func lossCases() (list []gradCase) {
 		{"some ignored", 7, 4, []int64{-100, 6, -100, 0, -1}, 1},
 		{"all ignored", 5, 3, []int64{-100, -100}, 1},
 		{"one position", 3, 1, []int64{2}, 1},
+		{"three chunks", 7, 4, []int64{0, -100, 3, 3, 1, 6}, 1},
+		{"three chunks of one", 7, 4, []int64{5, 0, -100}, 1},
 		{"logits of 200", 9, 5, []int64{8, 0, -100, 4, 2, 2}, 80},
 	} {
 		for _, withBias := range []bool{false, true} {
@@ -176,10 +180,14 @@ func lossCases() (list []gradCase) {
 			list = append(list, gradCase{
 				op: "LossHead", name: name, in: x,
 				build: func(in []*g.Tensor) *g.Tensor {
+					var bias *g.Tensor
 					if withBias {
-						return g.LossHead(in[0], in[1], in[3], in[2])
+						bias = in[3]
 					}
-					return g.LossHead(in[0], in[1], nil, in[2])
+					if strings.HasPrefix(c.name, "three chunks") {
+						return g.LossHeadInChunks(in[0], in[1], bias, in[2], 3)
+					}
+					return g.LossHead(in[0], in[1], bias, in[2])
 				},
 				reference: func(in []any) []float64 {
 					var bias []float64

@@ -57,6 +57,7 @@ def main():
     if c.dropout.rate or c.dropout.slow or c.training.distill.teacher or c.training.prune.sparsity:
         parser.error("the model has dropout, a teacher or pruning")
     torch.backends.cuda.matmul.allow_tf32 = True
+    torch.set_default_device(args.device)  # the model makes masks
     p = {n: x.to(args.device).requires_grad_() for n, x in load_file(args.program / "init.safetensors").items()}
     with safe_open(args.batches, "pt") as f:
         data = {n: f.get_tensor(n) for n in f.keys()}

@@ -29,6 +29,11 @@ type Options struct {
 	Precision string
 	Batch     int // sequences of a micro-batch; 0: [DefaultBatch]
 	Length    int // tokens of a sequence; 0: the config's
+	// Recompute is what gradients compute anew instead of keeping it: none or attention
+	// ([Recomputes]); "": none.
+	Recompute string
+	// LossChunks is the number of parts in which the loss head goes over the rows; 0: 1.
+	LossChunks int
 	// DecoderLength is that of decoder_tokens and labels of an encoder-decoder; 0: as the
 	// objective has it for sequences of Length.
 	DecoderLength int
@@ -45,6 +50,10 @@ var precisions = map[string]graphgen.DType{"fp32": graphgen.Float32, "bf16": gra
 
 // Precisions lists what graphs that train can compute in.
 func Precisions() []string { return []string{"fp32", "bf16"} }
+
+// Recomputes lists what gradients can compute anew: attention is the probabilities of
+// attentions, the largest arrays that are kept for them.
+func Recomputes() []string { return []string{"none", "attention"} }
 
 // InitFile holds the start values.
 const InitFile = "init.safetensors"
@@ -83,6 +92,9 @@ func write(dir string, v variants.Variant, o Options) (*manifest.Manifest, error
 	}
 	if o.Precision == "" {
 		o.Precision = "fp32"
+	}
+	if o.Recompute == "" {
+		o.Recompute = "none"
 	}
 	if o.Length == 0 {
 		o.Length = v.Config.Length
@@ -131,6 +143,9 @@ func (o Options) check(c variants.Config) error {
 	}
 	if !slices.Contains(Precisions(), o.Precision) {
 		return fmt.Errorf("precision %q is not one of %v", o.Precision, Precisions())
+	}
+	if !slices.Contains(Recomputes(), o.Recompute) {
+		return fmt.Errorf("recompute %q is not one of %v", o.Recompute, Recomputes())
 	}
 	if o.Batch < 1 || o.Length < 1 || o.Length > c.Length {
 		return fmt.Errorf("batch %d × length %d: wanted a batch of at least 1 and a length from 1 to %d (the model's positions)", o.Batch, o.Length, c.Length)
@@ -225,7 +240,8 @@ func (w *writer) graph(name string) error {
 	if err != nil {
 		return err
 	}
-	d.Compute = precisions[o.Precision]
+	d.Compute, d.Recompute = precisions[o.Precision], o.Recompute == "attention"
+	d.LossChunks = o.LossChunks
 	if d.Decoder != 0 && o.DecoderLength != 0 {
 		d.Decoder = o.DecoderLength
 	}

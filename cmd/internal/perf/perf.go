@@ -78,6 +78,7 @@ type Options struct {
 	Targets []graphgen.Target
 	// Precision is one of sweep.Precisions; "": fp32. The runtime must be opened for it.
 	Precision string
+	Optimizer bool // clip and take an AdamW step behind each batch
 	Replicas  int  // parts of the batch that run at once, each on its share of the threads; 0: as training does
 	Warmup    int  // steps before the clock starts
 	Steps     int  // timed steps
@@ -93,7 +94,8 @@ type Result struct {
 	Precision  string  `json:"precision"`
 	Device     string  `json:"device"`
 	Threads    int     `json:"threads"`
-	Replicas   int     `json:"replicas"` // micro-batches at once
+	Optimizer  bool    `json:"optimizer,omitempty"` // a step of it is part of the time
+	Replicas   int     `json:"replicas"`            // micro-batches at once
 	Runtime    string  `json:"onnxruntime"`
 	Parameters int64   `json:"parameters"`
 	Nodes      int     `json:"nodes"`
@@ -118,14 +120,15 @@ type OpRow struct {
 
 // running is a loaded workload with its clock readings.
 type running struct {
-	w        Workload
-	target   graphgen.Target
-	e        *trainloop.Engine
-	replicas int
-	rt       *runtime.Runtime
-	before   int64 // bytes of the GPU taken before it was loaded
-	times    []float64
-	result   Result
+	w         Workload
+	target    graphgen.Target
+	e         *trainloop.Engine
+	replicas  int
+	optimizer bool
+	rt        *runtime.Runtime
+	before    int64 // bytes of the GPU taken before it was loaded
+	times     []float64
+	result    Result
 }
 
 // Measure times every workload for every target.
@@ -184,7 +187,11 @@ func start(rt *runtime.Runtime, dir string, w Workload, t graphgen.Target, o Opt
 	if w.Batch%replicas != 0 {
 		return nil, fmt.Errorf("a batch of %d sequences does not divide into %d replicas", w.Batch, replicas)
 	}
-	m, err := program.Write(dir, w.Variant, program.Options{Target: t, Precision: sweep.GraphPrecision(o.Precision), Batch: w.Batch / replicas, Length: w.Length, DecoderLength: w.Decoder, Graphs: []string{"grad"}})
+	graphs := []string{"grad"}
+	if o.Optimizer {
+		graphs = append(graphs, "update")
+	}
+	m, err := program.Write(dir, w.Variant, program.Options{Target: t, Precision: sweep.GraphPrecision(o.Precision), Batch: w.Batch / replicas, Length: w.Length, DecoderLength: w.Decoder, Graphs: graphs})
 	if err != nil {
 		return nil, err
 	}
@@ -192,7 +199,7 @@ func start(rt *runtime.Runtime, dir string, w Workload, t graphgen.Target, o Opt
 	if err != nil {
 		return nil, err
 	}
-	eo := trainloop.EngineOptions{NoUpdate: true, Replicas: replicas}
+	eo := trainloop.EngineOptions{NoUpdate: !o.Optimizer, Replicas: replicas}
 	if o.Ops {
 		eo.ProfilePrefix = dir + "/profile"
 	}
@@ -205,7 +212,7 @@ func start(rt *runtime.Runtime, dir string, w Workload, t graphgen.Target, o Opt
 	if err != nil {
 		return nil, err
 	}
-	r := &running{w: w, target: t, e: e, replicas: replicas, rt: rt, before: before}
+	r := &running{w: w, target: t, e: e, replicas: replicas, optimizer: o.Optimizer, rt: rt, before: before}
 	if err := e.LoadStart(dir); err != nil {
 		return nil, err
 	}
@@ -216,7 +223,7 @@ func start(rt *runtime.Runtime, dir string, w Workload, t graphgen.Target, o Opt
 		return nil, err
 	}
 	r.result = Result{
-		Workload: w.Name, Target: string(t), Precision: cmp.Or(o.Precision, m.Precision), Device: rt.Device().String(), Threads: rt.Threads(), Replicas: replicas, Runtime: rt.Version(),
+		Workload: w.Name, Target: string(t), Precision: cmp.Or(o.Precision, m.Precision), Device: rt.Device().String(), Threads: rt.Threads(), Optimizer: o.Optimizer, Replicas: replicas, Runtime: rt.Version(),
 		Parameters: b.Total, Nodes: m.Graphs["grad"].Nodes, LoadS: time.Since(began).Seconds(),
 		GFLOPS: float64(b.TrainingFLOPs) * float64(w.Batch*w.Length) / 1e9,
 	}
@@ -230,10 +237,16 @@ func start(rt *runtime.Runtime, dir string, w Workload, t graphgen.Target, o Opt
 func (r *running) run(steps int) error {
 	for range steps {
 		began := time.Now()
-		if _, err := r.e.Accumulate(1, 0, int64(r.replicas)); err != nil {
+		sums, err := r.e.Accumulate(1, 0, int64(r.replicas))
+		if err != nil {
 			return err
 		}
-		if err := r.e.Merge(); err != nil {
+		if r.optimizer {
+			_, err = r.e.Update(1e-4, int64(len(r.times)+1), sums.Count)
+		} else {
+			err = r.e.Merge()
+		}
+		if err != nil {
 			return err
 		}
 		r.times = append(r.times, time.Since(began).Seconds())

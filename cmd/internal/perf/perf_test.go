@@ -1,9 +1,11 @@
 package perf
 
 import (
+	"slices"
 	"testing"
 
 	"march/graphgen"
+	"march/variants"
 )
 
 // TestWorkloads have as many parameters as the peers' models, and graphs.
@@ -43,5 +45,63 @@ func TestWorkloads(t *testing.T) {
 	}
 	for name := range want {
 		t.Errorf("workload %s is missing", name)
+	}
+}
+
+// TestMemory: what P1 holds and moves, in GB, with each way to hold less.
+func TestMemory(t *testing.T) {
+	w := Workloads()[0]
+	for _, c := range []struct {
+		recompute     bool
+		chunks        int
+		peak, traffic float64
+	}{{false, 1, 4.4, 50.1}, {true, 1, 3.3, 56}, {false, 8, 3.5, 52}, {true, 8, 2.5, 58}} {
+		g, err := w.Variant.Config.Train(variants.Dims{Batch: w.Batch, Length: w.Length, Compute: graphgen.BFloat16, Recompute: c.recompute, LossChunks: c.chunks})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := g.Compile(graphgen.ORT)
+		if err != nil {
+			t.Fatal(err)
+		}
+		peak, traffic := float64(p.Graph.Peak())/1e9, 0.0
+		for _, bytes := range p.Graph.Traffic() {
+			traffic += float64(bytes) / 1e9
+		}
+		if peak > c.peak || traffic > c.traffic {
+			t.Errorf("attentions computed anew %t, %d chunks: holds %.2f GB and moves %.1f, wanted at most %v and %v", c.recompute, c.chunks, peak, traffic, c.peak, c.traffic)
+		}
+		t.Logf("attentions computed anew %t, %d chunks: holds %.2f GB and moves %.1f", c.recompute, c.chunks, peak, traffic)
+	}
+}
+
+// TestTraffic holds what a step of a workload reads and writes on its way through the graph,
+// in GB (docs/performance.md): a pass too many over a large array shows here.
+func TestTraffic(t *testing.T) {
+	for name, byType := range map[string]map[graphgen.DType]float64{
+		"P1":      {graphgen.Float32: 117, graphgen.BFloat16: 50.1},
+		"P1-long": {graphgen.Float32: 170, graphgen.BFloat16: 76.5},
+		"heads":   {graphgen.Float32: 169, graphgen.BFloat16: 82.5},
+		"P2":      {graphgen.Float32: 0.85},
+	} {
+		for compute, most := range byType {
+			i := slices.IndexFunc(Workloads(), func(w Workload) bool { return w.Name == name })
+			w := Workloads()[i]
+			p, err := w.Variant.Config.Train(variants.Dims{Batch: w.Batch, Length: w.Length, Decoder: w.Decoder, Compute: compute})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := p.Compile(graphgen.ORT)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var sum int64
+			for _, bytes := range c.Graph.Traffic() {
+				sum += bytes
+			}
+			if gb := float64(sum) / 1e9; gb > most || gb < 0.95*most {
+				t.Errorf("%s in %s: %.2f GB, wanted just below %v", name, compute, gb, most)
+			}
+		}
 	}
 }

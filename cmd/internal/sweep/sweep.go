@@ -234,7 +234,8 @@ func (l *Lab) Run(ctx context.Context, c Cell) (*record.Run, error) {
 		}
 	}
 	r.Finished = time.Now().UTC().Round(time.Millisecond)
-	return r, record.WriteFile(filepath.Join(c.Dir, record.FileName), r)
+	r.Path = filepath.Join(c.Dir, record.FileName)
+	return r, record.WriteFile(r.Path, r)
 }
 
 // TrainAndRecord is Run for a cell by itself: without resume the folder must hold no run,
@@ -294,6 +295,13 @@ func (l *Lab) finished(c Cell) *record.Run {
 		have, ok := r.Suites[want.Name()]
 		if !ok || have.Limit != int64(l.limitOf(want)) {
 			return nil
+		}
+		if ready, ok := want.(ReadySuite); ok {
+			for key, value := range evalsuite.Fixed(ready.Suite, l.Options) {
+				if have.Settings[key] != value {
+					return nil
+				}
+			}
 		}
 	}
 	return r

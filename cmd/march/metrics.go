@@ -1,0 +1,247 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"march/graphgen/atomicfile"
+	"march/results/events"
+	"march/results/record"
+	"march/trainloop"
+)
+
+var metricsFormats = []string{"csv", "jsonl"}
+
+var metricsCommand = command{
+	name: "metrics", operands: "RUN…", group: groupResults,
+	short: "every step of saved runs, for other tools",
+	long: "Prints what every training step of runs showed: loss, learning rate, gradient norm, tokens and seconds so far, and validation losses where there were any. RUN is a folder with runs at any depth, finished or not. " +
+		"--tensorboard writes event files in place of that, one folder a run, with the run's scores at its last step; a second call brings them up to date.",
+	examples: []example{
+		{"march metrics runs > steps.csv", "a line for each step of each run"},
+		{"march metrics runs/deep --format jsonl", "as JSON objects"},
+		{"march metrics runs --tensorboard logs", "for TensorBoard, which tensorboard --logdir logs shows"},
+	},
+	setup: func(f *pflag.FlagSet) action {
+		format := f.String("format", "csv", "`FORMAT`: "+joined(metricsFormats))
+		board := f.String("tensorboard", "", "`FOLDER` for TensorBoard's event files")
+		return func(_ context.Context, e *env, paths []string) error {
+			switch {
+			case !slices.Contains(metricsFormats, *format):
+				return usagef("--format %q is not one of %s%s", *format, joined(metricsFormats), didYouMean(*format, metricsFormats, ""))
+			case *board != "" && f.Changed("format"):
+				return usagef("--tensorboard and --format %s exclude each other", *format)
+			}
+			runs, err := findSteps(paths)
+			if err != nil {
+				return err
+			}
+			switch {
+			case *board != "":
+				for _, r := range runs {
+					if err := r.events(filepath.Join(*board, r.name)); err != nil {
+						return fmt.Errorf("--tensorboard: %w", plain(err))
+					}
+				}
+				e.logf("%s in %s", plural(len(runs), "run"), *board)
+				return nil
+			case *format == "jsonl":
+				return stepsJSON(e.stdout, runs)
+			}
+			return stepsCSV(e.stdout, runs)
+		}
+	},
+}
+
+// steps are those of one run.
+type steps struct {
+	dir, name string // name: below what the user named
+	list      []trainloop.Metric
+}
+
+// findSteps reads the steps of all runs below some folders, each once.
+func findSteps(paths []string) (runs []steps, err error) {
+	seen := map[string]bool{}
+	for _, path := range paths {
+		if _, err := os.Stat(path); err != nil {
+			return nil, plain(err)
+		}
+		err := filepath.WalkDir(path, func(file string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || d.Name() != trainloop.MetricsFile {
+				return err
+			}
+			dir := filepath.Dir(file)
+			key, err := filepath.Abs(dir)
+			if err != nil || seen[key] {
+				return err
+			}
+			seen[key] = true
+			list, err := trainloop.ReadMetrics(dir)
+			if err != nil {
+				return err
+			}
+			name, err := filepath.Rel(path, dir)
+			if err != nil || name == "." {
+				name = filepath.Base(key)
+			}
+			if len(paths) > 1 && name != filepath.Base(key) {
+				name = filepath.Join(filepath.Base(filepath.Clean(path)), name)
+			}
+			for unique, n := name, 2; ; n++ {
+				if !slices.ContainsFunc(runs, func(r steps) bool { return r.name == unique }) {
+					name = unique
+					break
+				}
+				unique = fmt.Sprintf("%s-%d", name, n)
+			}
+			runs = append(runs, steps{dir, name, list})
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if len(runs) == 0 {
+		return nil, fmt.Errorf("no run found: wanted folders with files %s, as march train and march bench leave them", trainloop.MetricsFile)
+	}
+	return runs, nil
+}
+
+// perLabel are the names of the graphs' further sums in some runs.
+func perLabel(runs []steps) []string {
+	names := map[string]bool{}
+	for _, r := range runs {
+		for _, m := range r.list {
+			for name := range m.PerLabel {
+				names[name] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+func stepsCSV(w io.Writer, runs []steps) error {
+	out := csv.NewWriter(w)
+	sums := perLabel(runs)
+	out.Write(append([]string{"run", "step", "tokens", "seconds", "loss", "valid_loss", "lr", "grad_norm", "sparsity"}, sums...)) // errors stick
+	number := func(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
+	for _, r := range runs {
+		for _, m := range r.list {
+			valid := ""
+			if m.Valid != nil {
+				valid = number(*m.Valid)
+			}
+			row := []string{filepath.ToSlash(r.name), strconv.FormatInt(m.Step, 10), strconv.FormatInt(m.Tokens, 10), number(m.Seconds), number(m.Loss), valid, number(m.Rate), number(m.GradNorm), number(m.Sparsity)}
+			for _, name := range sums {
+				text := ""
+				if x, ok := m.PerLabel[name]; ok {
+					text = number(x)
+				}
+				row = append(row, text)
+			}
+			out.Write(row)
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+func stepsJSON(w io.Writer, runs []steps) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	for _, r := range runs {
+		for _, m := range r.list {
+			line := struct {
+				Run string `json:"run"`
+				trainloop.Metric
+			}{filepath.ToSlash(r.name), m}
+			if err := encoder.Encode(line); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// events writes a run's steps and scores for TensorBoard. Times are those of the steps if the run went
+// through without a break and ended when its file was written last.
+func (r steps) events(dir string) error {
+	info, err := os.Stat(filepath.Join(r.dir, trainloop.MetricsFile))
+	if err != nil {
+		return err
+	}
+	began := info.ModTime()
+	if n := len(r.list); n > 0 {
+		began = began.Add(-seconds64(r.list[n-1].Seconds))
+	}
+	var b bytes.Buffer
+	w, err := events.NewWriter(&b, began)
+	if err != nil {
+		return err
+	}
+	last := int64(0)
+	for _, m := range r.list {
+		list := []events.Scalar{{Name: "loss/train", Value: m.Loss}, {Name: "learning_rate", Value: m.Rate}, {Name: "gradient_norm", Value: m.GradNorm}, {Name: "tokens", Value: float64(m.Tokens)}}
+		if m.Valid != nil {
+			list = append(list, events.Scalar{Name: "loss/validation", Value: *m.Valid})
+		}
+		if m.Sparsity > 0 {
+			list = append(list, events.Scalar{Name: "sparsity", Value: m.Sparsity})
+		}
+		for _, name := range slices.Sorted(maps.Keys(m.PerLabel)) {
+			list = append(list, events.Scalar{Name: "per_label/" + name, Value: m.PerLabel[name]})
+		}
+		if err := w.Write(began.Add(seconds64(m.Seconds)), m.Step, list...); err != nil {
+			return err
+		}
+		last = m.Step
+	}
+	scores, err := finalScores(r.dir)
+	if err != nil {
+		return err
+	}
+	if len(scores) > 0 {
+		if err := w.Write(info.ModTime(), last, scores...); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	return atomicfile.WriteFile(filepath.Join(dir, events.FileName), b.Bytes())
+}
+
+// finalScores are a finished run's scores; there are none of another.
+func finalScores(dir string) (list []events.Scalar, err error) {
+	r, err := record.ReadFile(filepath.Join(dir, record.FileName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for suite, s := range r.Suites {
+		for _, x := range s.Scores {
+			list = append(list, events.Scalar{Name: "score/" + suite + "/" + x.Name, Value: x.Value})
+		}
+	}
+	slices.SortFunc(list, func(a, b events.Scalar) int { return cmp.Compare(a.Name, b.Name) })
+	return list, nil
+}
+
+func seconds64(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

@@ -1,2 +1,0 @@
-package graphgen
-func (n *Node) TrafficZZ() int64 { return n.traffic() }

@@ -1,0 +1,80 @@
+package results
+
+import (
+	"fmt"
+	"math"
+
+	"march/results/stats"
+)
+
+// compared is one column of march's runs beside one of a study's: each variant's difference from its
+// baseline, in both.
+type compared struct {
+	measure, ours, study string
+	names                []string
+	x, y                 []float64
+}
+
+func (c *compared) add(name string, x, y float64) {
+	if !math.IsNaN(x) && !math.IsNaN(y) {
+		c.names, c.x, c.y = append(c.names, name), append(c.x, x), append(c.y, y)
+	}
+}
+
+// agreement says how far columns of march's runs and of a study agree on which variants are better
+// than the baseline, and in what order.
+func agreement(list []compared) *Table {
+	t := &Table{
+		Title: "Agreement with the study's own figures",
+		Columns: []Column{
+			{Key: "measure", Title: "measure"},
+			{Key: "ours", Title: "march"},
+			{Key: "study", Title: "study"},
+			{Key: "n", Title: "n", About: "variants that both have, without the baseline", kind: integer},
+			{Key: "same_sign", Title: "same sign", About: "variants on the same side of the baseline in both, without any test", kind: printed},
+			{Key: "rank_correlation", Title: "rank\ncorr.", About: "Spearman's, of the differences from the baseline", kind: printed},
+			{Key: "p", Title: "p", About: "two-sided, from 10,000 permutations; not corrected", kind: printed},
+		},
+		Empty: "No variant of these runs has a figure in the study.",
+	}
+	for _, c := range list {
+		if len(c.x) == 0 {
+			continue
+		}
+		same := 0
+		for i := range c.x {
+			if sign(c.x[i]) == sign(c.y[i]) {
+				same++
+			}
+		}
+		row := Row{{Text: c.measure}, {Text: c.ours}, {Text: c.study}, {Mean: float64(len(c.x)), N: 1},
+			say(float64(same), fmt.Sprintf("%d of %d", same, len(c.x))), {}, {}}
+		if rho, p := stats.Spearman(c.x, c.y); !math.IsNaN(rho) {
+			row[5], row[6] = say(rho, signed(rho)), say(p, probability(p))
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t
+}
+
+func sign(x float64) int {
+	switch {
+	case x > 0:
+		return 1
+	case x < 0:
+		return -1
+	}
+	return 0
+}
+
+// signed prints a correlation.
+func signed(x float64) string {
+	switch text := fmt.Sprintf("%.2f", math.Abs(x)); {
+	case text == "0.00":
+		return text
+	case x < 0:
+		return "−" + text
+	default:
+		return "+" + text
+	}
+}

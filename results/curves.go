@@ -1,0 +1,129 @@
+package results
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+
+	"march/results/record"
+)
+
+// MetricsFile lies beside a record and has a line for every training step.
+const MetricsFile = "metrics.jsonl"
+
+// point is a place on a run's way, and the loss there.
+type point struct {
+	step, flops, seconds float64
+	loss                 float64
+}
+
+// curve is a run's losses, by rising steps.
+type curve []point
+
+// along says by what a curve is read.
+type along func(point) float64
+
+func bySteps(p point) float64   { return p.step }
+func byFLOPs(p point) float64   { return p.flops }
+func bySeconds(p point) float64 { return p.seconds }
+
+// end is where the curve ends; 0 of an empty one.
+func (c curve) end(by along) float64 {
+	if len(c) == 0 {
+		return 0
+	}
+	return by(c[len(c)-1])
+}
+
+// at reads the loss at x, on a straight line between the points beside it. ok is false outside.
+func (c curve) at(by along, x float64) (loss float64, ok bool) {
+	for i, p := range c {
+		switch b := by(p); {
+		case b == x:
+			return p.loss, true
+		case b > x && i > 0:
+			a := by(c[i-1])
+			t := (x - a) / (b - a)
+			return c[i-1].loss*(1-t) + p.loss*t, true
+		case b > x:
+			return 0, false
+		}
+	}
+	return 0, false
+}
+
+// curves reads a run's steps: its validation losses, of which there may be none, and its training losses,
+// each the mean over the last twentieth of all steps up to there.
+func curves(r *record.Run) (valid, train curve, err error) {
+	if r.Path == "" {
+		return nil, nil, errors.New("the record was not read from a file")
+	}
+	path := filepath.Join(filepath.Dir(r.Path), MetricsFile)
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, fmt.Errorf("no file %s beside the record", MetricsFile) // the same for all runs
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for n := 1; lines.Scan(); n++ {
+		var x struct {
+			Step    int64    `json:"step"`
+			Loss    *float64 `json:"loss"`
+			Seconds float64  `json:"seconds"`
+			Tokens  int64    `json:"tokens"`
+			Valid   *float64 `json:"valid_loss"`
+		}
+		if err := json.Unmarshal(lines.Bytes(), &x); err != nil {
+			return nil, nil, fmt.Errorf("%s:%d: %w", path, n, err)
+		}
+		if x.Loss == nil {
+			continue // diverged: JSON has no such number
+		}
+		p := point{float64(x.Step), float64(x.Tokens) * float64(r.FLOPs.Training), x.Seconds, *x.Loss}
+		train = append(train, p)
+		if x.Valid != nil {
+			p.loss = *x.Valid
+			valid = append(valid, p)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return valid, smooth(train), nil
+}
+
+// smooth takes the mean of each loss and those before it, over a twentieth of the curve; points with
+// fewer before them are left out.
+func smooth(c curve) curve {
+	window := max(1, len(c)/20)
+	var out curve
+	var sum float64
+	for i, p := range c {
+		if sum += p.loss; i >= window {
+			sum -= c[i-window].loss
+		}
+		if i+1 >= window {
+			p.loss = sum / float64(window)
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// equal is the difference of two runs' losses where both have spent what the one that spent less did
+// in all: a less b. ok is false where the other's curve does not reach there.
+func equal(a, b curve, by along) (difference float64, ok bool) {
+	x := math.Min(a.end(by), b.end(by))
+	la, aok := a.at(by, x)
+	lb, bok := b.at(by, x)
+	return la - lb, aok && bok
+}

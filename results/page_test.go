@@ -1,0 +1,207 @@
+package results
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"march/results/record"
+)
+
+func pageOf(t *testing.T, runs []record.Run) (string, []string) {
+	t.Helper()
+	var b bytes.Buffer
+	problems, err := Page(&b, runs, PageOptions{March: "v1", Command: "march report runs", Made: time.Unix(1e9, 0).UTC()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String(), problems
+}
+
+// large is 32 variants with three seeds each, their steps, settings and manifests, and all of BLiMP.
+func large(t *testing.T) (runs []record.Run) {
+	t.Helper()
+	for v := range 32 {
+		name := fmt.Sprintf("variant_%02d", v)
+		if v == 0 {
+			name = "baseline"
+		}
+		r := withReal(run(name, "", 1, float64(v%7)/500), float64(v%5)/100)
+		r.ConfigSHA256 = fmt.Sprintf("%064x", v)
+		s := r.Suites["blimp"]
+		for p := range 67 {
+			for _, level := range []string{record.PhenomenonLevel, record.ParadigmLevel} {
+				if level == record.ParadigmLevel || p%6 == 0 {
+					s.Groups = append(s.Groups, record.Group{Level: level, Name: fmt.Sprintf("a_rather_long_paradigm_name_%d", p), Field: "syntax", Items: 1000, Correct: 500 + int64(p+v), Accuracy: float64(500+p+v) / 1000})
+				}
+			}
+		}
+		r.Suites["blimp"] = s
+		runs = append(runs, r)
+	}
+	runs = trials(runs)
+	for i := range runs {
+		r := &runs[i]
+		onRecord(t, r, 0.007+float64(i%32)/1e5, 0.1, true)
+		dir := filepath.Dir(r.Path)
+		tensors := make([]map[string]any, 80)
+		for n := range tensors {
+			tensors[n] = map[string]any{"name": fmt.Sprintf("decoder.%d.attn.wq", n), "shape": []int{96, 96}, "offset": 36864 * n, "decay": true}
+		}
+		write := func(name string, v any) {
+			data, err := json.Marshal(v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o777); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, name), data, 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write("program/manifest.json", map[string]any{"seed": r.Cell.Seed, "config": map[string]any{"d": 96}, "parameters": tensors,
+			"graphs": map[string]any{"eval": map[string]any{"file": "eval.onnx", "inputs": tensors}}, "files": map[string]any{"eval.onnx": map[string]any{"sha256": fmt.Sprintf("%064x", i)}}})
+		write("settings.json", map[string]any{"variant": r.Cell.Variant, "micro_batch": 4, "threads": 1, "config": map[string]any{"training": map[string]any{"rate": 0.003}}})
+	}
+	return runs
+}
+
+func TestPage(t *testing.T) {
+	runs := large(t)
+	html, problems := pageOf(t, runs)
+	if len(html) > 3_000_000 {
+		t.Errorf("%d bytes for 32 variants, want at most 3 MB", len(html))
+	}
+	t.Logf("%d bytes", len(html))
+	for _, p := range problems {
+		t.Errorf("missing: %s", p)
+	}
+	// Nothing is fetched: no address but those of namespaces.
+	for _, m := range regexp.MustCompile(`(?i)(src|href|url)\s*[=(]\s*["']?([^"'\s>)]+)`).FindAllStringSubmatch(html, -1) {
+		if !strings.HasPrefix(m[2], "#") {
+			t.Errorf("the page refers to %s", m[0])
+		}
+	}
+	for _, want := range []string{
+		"<svg", "Pareto front", "a_rather_long_paradigm_name_66", "train --variant sharing/variant_31 --arch decoder --scale tiny --seed 3 --steps 900 --tokens-per-step 512 --rate 0.003 --batch 4 --target ort --device cpu --precision fp32 --threads 1 --suite grammar,blimp,lambada --blimp BLIMP --lambada LAMBADA --out again",
+		"80 tensors, listed in the file", "data-v=\"0.6", "Verdicts", "At equal data, FLOPs and seconds", "As study sharing prints it",
+	} {
+		if !strings.Contains(html, want) {
+			t.Errorf("no %q in the page", want)
+		}
+	}
+	// Each kind of tag that is opened is closed.
+	for _, tag := range []string{"table", "tr", "td", "th", "div", "details", "ul", "li", "figure", "svg", "pre", "section", "button"} {
+		open, closed := strings.Count(html, "<"+tag+">")+strings.Count(html, "<"+tag+" "), strings.Count(html, "</"+tag+">")
+		if open != closed {
+			t.Errorf("%d <%s> and %d </%[2]s>", open, tag, closed)
+		}
+	}
+	// A run's figure in the table is the exact mean of its records.
+	var sum float64
+	for _, r := range runs {
+		if r.Cell.Variant == "variant_07" {
+			sum += r.Validation.Loss
+		}
+	}
+	row := html[strings.Index(html, "<td>variant_07</td>"):]
+	row = row[:strings.Index(row, "</tr>")]
+	if want := fmt.Sprintf(`data-v="%s"`, number(sum/3)); !strings.Contains(row, want) && !containsNear(row, sum/3) {
+		t.Errorf("no %s in %s", want, row)
+	}
+}
+
+// containsNear looks for a figure among a row's, to the last digits of a sum in another order.
+func containsNear(row string, want float64) bool {
+	for _, m := range regexp.MustCompile(`data-v="([^"]+)"`).FindAllStringSubmatch(row, -1) {
+		var x float64
+		if _, err := fmt.Sscan(m[1], &x); err == nil && math.Abs(x-want) < 1e-12 {
+			return true
+		}
+	}
+	return false
+}
+
+// Texts of records are texts, whatever they hold; and what is not there is said.
+func TestPageOfBadRuns(t *testing.T) {
+	runs := []record.Run{run("baseline", "", 1, 0), failed("deep_seq", 1, record.Failed, "<script>alert(1)</script> & \"quotes\"")}
+	runs[0].Path = filepath.Join(t.TempDir(), record.FileName)
+	html, problems := pageOf(t, runs)
+	if strings.Contains(html, "<script>alert") || !strings.Contains(html, "&lt;script&gt;alert") {
+		t.Error("a reason is read as HTML")
+	}
+	if !slices.ContainsFunc(problems, func(p string) bool { return strings.Contains(p, "no manifest") }) ||
+		!slices.ContainsFunc(problems, func(p string) bool { return strings.Contains(p, "how to make it again is not known") }) {
+		t.Errorf("problems %q", problems)
+	}
+	var b bytes.Buffer
+	if _, err := Page(&b, nil, PageOptions{}); err == nil || b.Len() > 0 {
+		t.Errorf("a page of nothing: %v, %d bytes", err, b.Len())
+	}
+	if html, _ := pageOf(t, runs[1:]); !strings.Contains(html, "No verdicts: no finished run is called baseline") {
+		t.Error("a page of failures does not say that there are no verdicts")
+	}
+}
+
+func TestSentences(t *testing.T) {
+	runs := bench()
+	runs[1].Validation.Loss = 2.05001
+	v := judgeOrFail(t, trials(runs), VerdictOptions{Measures: []string{"valid_loss"}})
+	for variant, want := range map[string]string{
+		"deep_cycle_rev":        `^valid\. loss: no difference is shown between deep_cycle_rev and baseline \(2\.050 against 2\.050, a difference of [+−]0\.000\d+ ± 0\.000\d+ over 3 seeds, p [01]\.\d+\); one of 0\.00\d+ would have been found four times in five\.$`,
+		"very_wide_cycle":       `^valid\. loss: very_wide_cycle is worse than baseline \(2\.090 against 2\.050, a difference of \+0\.040\d* ± 0\.000\d+ over 3 seeds, p <0\.001\)\.$`,
+		"baseline ffn.glu=silu": `^valid\. loss: baseline ffn\.glu=silu is better than baseline `,
+	} {
+		if got := verdictOf(t, v, "valid_loss", variant).Sentence(); !regexp.MustCompile(want).MatchString(got) {
+			t.Errorf("%s", got)
+		}
+	}
+	single := judgeOrFail(t, bench(), VerdictOptions{})
+	if got := sentences(single.List); len(got) != 1 || got[0].Text != "No verdict on 15 comparisons with the baseline: one seed says nothing of the noise between seeds." {
+		t.Errorf("%q", got)
+	}
+	if got := single.List[0].Sentence(); !strings.Contains(got, "no verdict on deep_cycle_rev against baseline (2.030 against 2.050): one seed") {
+		t.Error(got)
+	}
+}
+
+func TestPicturesOfRuns(t *testing.T) {
+	names := func(runs []record.Run) (out []string, problems []string) {
+		list, problems, err := Pictures(runs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range list {
+			out = append(out, p.Name)
+		}
+		return out, problems
+	}
+	got, problems := names(likeHeadsRuns(t, true))
+	want := []string{"train_loss", "valid_loss", "valid_loss_parameters", "valid_loss_flops", "valid_loss_seconds",
+		"grammar_accuracy_parameters", "grammar_accuracy_flops", "grammar_accuracy_seconds", "grammar_paradigms"}
+	if !slices.Equal(got, want) || len(problems) > 0 {
+		t.Errorf("pictures %q, problems %q", got, problems)
+	}
+	if got, _ := names(likeHeadsRuns(t, false)); slices.Contains(got, "valid_loss") {
+		t.Error("a curve of validation losses that were not measured")
+	}
+	runs := budgets()
+	got, problems = names(runs)
+	if !slices.Contains(got, "valid_loss_parameters_b") || slices.Contains(got, "valid_loss_seconds_b") || slices.Contains(got, "valid_loss_parameters_c") {
+		t.Errorf("pictures %q: want budget B's without seconds of two machines, and none of a budget of one", got)
+	}
+	if !slices.ContainsFunc(problems, func(p string) bool {
+		return strings.Contains(p, "not timed") || strings.Contains(p, "timed on the same machine")
+	}) {
+		t.Errorf("problems %q", problems)
+	}
+}
