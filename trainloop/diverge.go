@@ -13,8 +13,8 @@ import (
 	"march/trainloop/safetensors"
 )
 
-// Policy says what becomes of a run at a step whose loss or gradient is no number. The parameters never
-// see such a step: update.onnx gates it.
+// Policy says what becomes of a run at a step whose loss or gradient is no number. A gradient whose norm is none
+// never reaches the parameters: update.onnx gates it.
 type Policy string
 
 const (
@@ -39,12 +39,17 @@ type Divergence struct {
 	Step        int64
 	First, Last int64 // its micro-batches
 	What        string
+	Taken       bool   // its gradient was finite, so that it changed the parameters all the same
 	Batch       string // the file that holds them, "" where it could not be written
 }
 
 func (d *Divergence) Error() string {
-	text := fmt.Sprintf("%v at step %d (micro-batches %d to %d): %s; that step changed no parameter. A lower training.rate or a longer training.warmup may help",
-		ErrDiverged, d.Step, d.First, d.Last, d.What)
+	text := fmt.Sprintf("%v at step %d (micro-batches %d to %d): %s", ErrDiverged, d.Step, d.First, d.Last, d.What)
+	if d.Taken {
+		text += "; its gradient was finite, so it was taken"
+	} else {
+		text += "; that step changed no parameter. A lower training.rate or a longer training.warmup may help"
+	}
 	if d.Batch != "" {
 		text += "; the batch is in " + d.Batch
 	}
@@ -55,7 +60,7 @@ func (d *Divergence) Unwrap() error { return ErrDiverged }
 
 // divergence looks at what a step of n micro-batches gave; nil where all of it are numbers.
 func divergence(r StepResult, n int64) *Divergence {
-	d := &Divergence{Step: r.Step, First: (r.Step - 1) * n, Last: r.Step*n - 1}
+	d := &Divergence{Step: r.Step, First: (r.Step - 1) * n, Last: r.Step*n - 1, Taken: finite(r.Norm)}
 	loss, means := r.Sums.Loss/float64(r.Sums.Count), r.Sums.perLabel()
 	if !finite(loss) || !finite(r.Norm) {
 		d.What = fmt.Sprintf("loss %v, gradient norm %v", loss, r.Norm)
@@ -94,7 +99,7 @@ func (g *guard) failed(d *Divergence, run string, from Batches, warn func(string
 	if g.inRow++; g.inRow > maxSkipped {
 		return fmt.Errorf("%d steps in a row were skipped: %w", maxSkipped, d)
 	}
-	warn("skipped: " + d.Error())
+	warn("going on: " + d.Error())
 	return nil
 }
 

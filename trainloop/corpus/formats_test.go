@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -387,4 +388,39 @@ func FuzzTokens(f *testing.F) {
 			t.Fatalf("%+v of %d bytes", w.total, len(data))
 		}
 	})
+}
+
+// A Parquet file with a few bytes changed: an error or documents, and little memory either way.
+func TestParquetFlips(t *testing.T) {
+	r := rand.New(rand.NewPCG(17, 18))
+	how := reading{documents: DocumentsMarked, field: "text", column: "body", size: 1000, cut: func(string) int { return 0 }, progress: func(int) {}}
+	refused, most := 0, uint64(0)
+	for _, codec := range []parquet.WriterOption{parquet.Compression(&parquet.Uncompressed), parquet.Compression(&parquet.Snappy), parquet.Compression(&parquet.Zstd)} {
+		good := []byte(parquetFile(t, stories(40, 20), codec))
+		for range 700 {
+			bad := slices.Clone(good)
+			for range 1 + r.IntN(3) {
+				at := r.IntN(len(bad))
+				if r.IntN(2) == 0 { // where the metadata are
+					at = len(bad) - 1 - r.IntN(min(len(bad), 800))
+				}
+				bad[at] = byte(r.Uint32())
+			}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			in := input{path: "a.parquet", FileID: FileID{Size: int64(len(bad))}}
+			in.readFrom(bytes.NewReader(bad), how, func(_ piece, err error) bool {
+				if err != nil {
+					refused++
+				}
+				return err == nil
+			})
+			runtime.ReadMemStats(&after)
+			most = max(most, after.TotalAlloc-before.TotalAlloc)
+		}
+	}
+	if refused < 200 || most > 64<<20 {
+		t.Errorf("%d of 2100 refused; one asked for %d MiB", refused, most>>20)
+	}
+	t.Logf("%d of 2100 refused; %d KiB at the most", refused, most>>10)
 }

@@ -90,6 +90,7 @@ func idsDigest(lists ...[]int32) string {
 // two dozen tokenizers, and of 1 MB of English, source code, emoji and mixed scripts in four, as the
 // tokenizers library gives them.
 func TestConfigs(t *testing.T) {
+	needsNoRace(t)
 	list, files := configs(t)
 	toks := map[string]*Tokenizer{}
 	for _, c := range list {

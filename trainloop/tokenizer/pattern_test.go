@@ -96,6 +96,7 @@ func TestPatternsRefused(t *testing.T) {
 
 // The scanners give the words of the patterns that they stand for.
 func TestScannersEqualPatterns(t *testing.T) {
+	needsNoRace(t)
 	r := rand.New(rand.NewPCG(11, 12))
 	for expression, scan := range knownPatterns {
 		if scan == nil {
@@ -117,6 +118,7 @@ func TestScannersEqualPatterns(t *testing.T) {
 
 // Patterns that take other matchers exponential time.
 func TestPatternTime(t *testing.T) {
+	needsNoRace(t)
 	start := time.Now()
 	for _, expression := range []string{"(a+)+b", "(a|a)*b", "(a*)*b", "(?:a?){200}b"} {
 		matches(t, expression, strings.Repeat("a", 100))

@@ -20,6 +20,15 @@ import (
 // What tools/oracle/tokenizer_vectors.py wrote; it says how to make a larger set.
 var vectors = flag.String("vectors", "testdata", "folder with the files of tokenizer_vectors.py")
 
+// single is whether tests of a single goroutine run: not under the race detector.
+var single = true
+
+func needsNoRace(t testing.TB) {
+	if !single {
+		t.Skip("one goroutine only: nothing for the race detector")
+	}
+}
+
 func load(t testing.TB, name string) *Tokenizer {
 	t.Helper()
 	tok, err := Load(filepath.Join(*vectors, name))
@@ -181,6 +190,7 @@ func TestVectors(t *testing.T) {
 // Every code point has the class it has in the library. A failure after a change of the Go version
 // means that Go's Unicode tables have gone past the library's: then ids would change with them.
 func TestUnicodeClasses(t *testing.T) {
+	needsNoRace(t)
 	data, err := os.ReadFile(filepath.Join(*vectors, "unicode.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -213,6 +223,7 @@ func TestUnicodeClasses(t *testing.T) {
 // Every property of patterns holds what it does in the library, and every code point, alone and before
 // marks, is normalized alike.
 func TestUnicodeTables(t *testing.T) {
+	needsNoRace(t)
 	var want struct{ Properties, Normalized map[string]string }
 	readVectors(t, "unicode.json", &want)
 	if len(want.Properties) != len(properties)+1 {
