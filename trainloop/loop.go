@@ -8,7 +8,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"march/runtime"
@@ -25,6 +24,8 @@ type Options struct {
 	Batches  Batches
 	Teacher  string // safetensors file with the parameters of the program's teacher, if it has one
 	Resume   bool   // go on where the folder's run stands; start where it has none
+	Override bool   // go on also where the folder's run was started with other settings
+	Diverged Policy // what becomes of a step whose loss or gradient is no number
 
 	SaveEvery     int64 // steps between checkpoints; 0: a tenth of the run
 	ValidateEvery int64 // steps between validations; 0: at the end only
@@ -81,7 +82,7 @@ func train(ctx context.Context, o Options) (*Result, error) {
 	if err := o.loadTeacher(e); err != nil {
 		return nil, err
 	}
-	run := &loop{Options: o, e: e}
+	run := &loop{Options: o, e: e, guard: guard{policy: o.Diverged}}
 	if from != nil {
 		run.state = from.State
 		err = e.restore(from)
@@ -108,12 +109,13 @@ func (o *Options) open() (*Checkpoint, error) {
 	case !o.Resume:
 		return nil, fmt.Errorf("the folder holds a run already: --resume goes on with it, another --out starts a new one")
 	}
-	must, may := o.Settings.differences(old)
-	if len(must) > 0 {
-		return nil, &SettingsError{must}
+	if err := o.Settings.goesOn(old, o.Override, o.Warn); err != nil {
+		return nil, err
 	}
-	if len(may) > 0 {
-		o.Warn("resuming under other circumstances, so results may differ in rounding: " + strings.Join(may, "; "))
+	if o.Override {
+		if err := o.Settings.write(o.Dir); err != nil {
+			return nil, err
+		}
 	}
 	return Latest(o.Dir, o.Warn)
 }
@@ -123,6 +125,7 @@ type loop struct {
 	Options
 	e       *Engine
 	state   State
+	guard   guard
 	log     *metricsLog
 	metrics []Metric
 	pending []Metric  // of steps that are taken and not yet logged
@@ -194,7 +197,7 @@ func (l *loop) step() error {
 	if err := l.e.Step(step, first, n, rate, step < l.Settings.Steps); err != nil {
 		return err
 	}
-	l.state.Step, l.state.Tokens = step, l.state.Tokens+int64(l.Settings.TokensPerStep)
+	l.state.Step, l.state.Tokens, l.state.Valid = step, l.state.Tokens+int64(l.Settings.TokensPerStep), nil
 	l.pending = append(l.pending, Metric{Step: step, Rate: rate, Tokens: l.state.Tokens, Sparsity: l.e.Sparsity()})
 	validate := l.Validate != nil && (step == l.Settings.Steps || l.ValidateEvery > 0 && step%l.ValidateEvery == 0)
 	if !validate && int64(len(l.pending)) < l.logEvery() {
@@ -235,22 +238,17 @@ func (l *loop) collect() error {
 	took := time.Since(l.clock).Seconds() / float64(max(1, len(results)))
 	l.clock = time.Now()
 	for i, r := range results {
-		m, first := &l.pending[i], (r.Step-1)*int64(l.Settings.MicroBatches())
-		last := first + int64(l.Settings.MicroBatches()) - 1
-		loss, means := r.Sums.Loss/float64(r.Sums.Count), r.Sums.perLabel()
-		for name, x := range means {
-			if !finite(x) {
-				l.pending = l.pending[:i]
-				return fmt.Errorf("%w at step %d (micro-batches %d to %d): %s is %v a label", ErrDiverged, r.Step, first, last, name, x)
-			}
-		}
-		if !finite(loss) || !finite(r.Norm) {
+		m := &l.pending[i]
+		if d := divergence(r, int64(l.Settings.MicroBatches())); d == nil {
+			l.guard.passed()
+		} else if err := l.guard.failed(d, l.Dir, l.Batches, l.Warn); err != nil {
 			l.pending = l.pending[:i]
-			return fmt.Errorf("%w at step %d (micro-batches %d to %d): loss %v, gradient norm %v; that step changed no parameter. A lower training.rate or a longer training.warmup may help",
-				ErrDiverged, r.Step, first, last, loss, r.Norm)
+			return err
+		} else {
+			m.Skipped = d.What
 		}
 		l.state.Seconds += took
-		m.Loss, m.GradNorm, m.PerLabel, m.Seconds = loss, r.Norm, means, l.state.Seconds
+		m.Loss, m.GradNorm, m.PerLabel, m.Seconds = r.Sums.Loss/float64(r.Sums.Count), r.Norm, r.Sums.perLabel(), l.state.Seconds
 	}
 	return nil
 }
@@ -265,7 +263,7 @@ func (l *loop) validate() error {
 	if !finite(v) {
 		return fmt.Errorf("%w: the validation loss after step %d is %v", ErrDiverged, m.Step, v)
 	}
-	m.Valid = &v
+	m.Valid, l.state.Valid = &v, &v
 	l.clock = time.Now()
 	return nil
 }

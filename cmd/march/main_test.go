@@ -124,6 +124,7 @@ func TestWrongUse(t *testing.T) {
 		{"show --config name.yaml", 1, `--config name.yaml: unknown variant "deep_cycl"; did you mean deep_cycle`},
 		{"show --config list.yaml", 1, "--config list.yaml: line 1: heads: wanted one value"},
 		{"show --config divide.yaml", 1, "--config divide.yaml: kv_heads 4 does not divide heads 6"},
+		{"train --variant baseline --diverged hope", 2, `--diverged: policy "hope": wanted stop or skip`},
 		{"show --config deep.yaml", 1, "--config deep.yaml: more than 20 brackets within one another"},
 		{"show --config long.yaml", 1, "--config long.yaml: larger than 64 KiB"},
 		{"show --config noyaml.yaml", 1, "--config noyaml.yaml: not YAML"},

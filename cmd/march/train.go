@@ -34,11 +34,17 @@ var trainCommand = command{
 		teacher := f.String("teacher", "", "`FOLDER` of the finished run that the variant learns from (distill)")
 		batches := f.String("save-batches", "", "write the run's batches, in their order, to a safetensors `FILE`, and its program with the start values to --out, and do not train: for a comparison with another framework")
 		resume := f.Bool("resume", false, "go on with the run in the folder")
+		override := f.Bool("resume-anyway", false, "go on also where config, data or tokenizer are no longer those that the run was started with; the differences are named")
+		diverged := f.String("diverged", "stop", "`POLICY` at a step whose loss or gradient is no number, which changes no parameter: stop, or skip it; its batch is saved either way")
 		asJSON := jsonFlag(f)
 		device := addDeviceFlags(f)
 		return func(ctx context.Context, e *env, _ []string) error {
 			if err := lab.check(); err != nil {
 				return err
+			}
+			policy, err := trainloop.ParsePolicy(*diverged)
+			if err != nil {
+				return usagef("--diverged: %w", err)
 			}
 			v, err := model.one()
 			if err != nil {
@@ -80,7 +86,8 @@ var trainCommand = command{
 			}
 			watch(l, p, func(sweep.Cell) string { return "" })
 			began := time.Now()
-			r, err := l.TrainAndRecord(ctx, c, *resume)
+			l.Override, l.Diverged = *override, policy
+			r, err := l.TrainAndRecord(ctx, c, *resume || *override)
 			if err != nil {
 				return stopped(ctx, c.Dir, err)
 			}

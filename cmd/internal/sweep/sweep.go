@@ -46,6 +46,8 @@ type Lab struct {
 	Options   evalsuite.Options // Predictions is set per suite
 	// SaveEvery and ValidateEvery are trainloop's.
 	SaveEvery, ValidateEvery int64
+	Override                 bool
+	Diverged                 trainloop.Policy
 	AtOnce                   int // cells that run at the same time, for their records
 	Progress                 Progress
 }
@@ -143,7 +145,7 @@ func (l *Lab) Train(ctx context.Context, c Cell, resume bool) (*trainloop.Result
 	}
 	o := trainloop.Options{
 		Dir: c.Dir, Program: ProgramDir(c.Dir), Settings: s, Training: c.Variant.Config.Training, Runtime: l.Runtime, Batches: batches,
-		Teacher: teacher, Resume: resume, SaveEvery: l.SaveEvery, ValidateEvery: l.ValidateEvery,
+		Teacher: teacher, Resume: resume, Override: l.Override, Diverged: l.Diverged, SaveEvery: l.SaveEvery, ValidateEvery: l.ValidateEvery,
 		OnStep: func(m trainloop.Metric) {
 			if l.Progress.Step != nil {
 				l.Progress.Step(c, m)
@@ -351,11 +353,16 @@ func scheduleText(t variants.Training) string {
 // trained adds what training came to.
 func (l *Lab) trained(r *record.Run, t *trainloop.Result) error {
 	last := t.Metrics[len(t.Metrics)-1]
-	losses := make([]float64, len(t.Metrics))
-	for i, m := range t.Metrics {
-		losses[i] = m.Loss
+	var losses []float64
+	for _, m := range t.Metrics {
+		if m.Skipped == "" {
+			losses = append(losses, m.Loss)
+		}
 	}
-	r.Training = &record.Training{Steps: last.Step, Tokens: last.Tokens, Seconds: last.Seconds, Loss: last.Loss}
+	if len(losses) == 0 {
+		return fmt.Errorf("%w: every step was skipped", trainloop.ErrDiverged)
+	}
+	r.Training = &record.Training{Steps: last.Step, Tokens: last.Tokens, Seconds: last.Seconds, Loss: losses[len(losses)-1]}
 	if last.Seconds > 0 {
 		r.Training.TokensPerSecond = float64(last.Tokens) / last.Seconds
 	}
