@@ -39,18 +39,19 @@ type Program struct {
 
 // Compile decomposes the graph's operators for a target, rewrites what is cheaper
 // another way, drops what no output needs, computes in float32 what has no kernel in
-// bfloat16, and verifies the result of each pass.
-func (g *Graph) Compile(t Target) (*Program, error) {
+// bfloat16, and verifies the result of each pass. Further passes, such as [Reproducible], go
+// behind the rewriting.
+func (g *Graph) Compile(t Target, further ...func(*Graph) *Graph) (*Program, error) {
 	var out *Graph
 	err := Build(func() error {
 		if err := g.Verify(); err != nil {
 			return err
 		}
-		for _, pass := range []func(*Graph) *Graph{
+		passes := []func(*Graph) *Graph{
 			func(g *Graph) *Graph { return lower(g, t) },
 			func(g *Graph) *Graph { return prune(rewrite(prune(g))) },
-			widen,
-		} {
+		}
+		for _, pass := range append(append(passes, further...), widen) {
 			g = pass(g)
 			if err := g.Verify(); err != nil {
 				return err

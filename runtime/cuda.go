@@ -55,6 +55,10 @@ func (r *Runtime) GPU() string {
 	return r.gpu.Name
 }
 
+// Deterministic reports whether the GPU was asked for reproducible kernels. A graph must do its
+// part: package graphgen's Reproducible.
+func (r *Runtime) Deterministic() bool { return r.gpu != nil && r.deterministic }
+
 // GPUMemoryInUse is how many bytes of the GPU's memory are taken, by all processes; 0 on a
 // CPU.
 func (r *Runtime) GPUMemoryInUse() (int64, error) {

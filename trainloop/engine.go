@@ -48,6 +48,8 @@ type EngineOptions struct {
 	ProfilePrefix string // of the micro-batch graph's profile; "": none
 	NoUpdate      bool   // leave the optimizer out
 	Seed          uint64 // of dropout: see [DropoutSeed]
+	// CUDAGraph has a GPU play the micro-batch's kernels back as one recorded graph.
+	CUDAGraph bool
 }
 
 // The flat buffers: parameters, AdamW's moments, and gradient sums, which each replica
@@ -93,9 +95,28 @@ func NewEngine(rt *runtime.Runtime, dir string, o EngineOptions) (e *Engine, err
 		}
 	}
 	if rt.GPU() != "" {
-		e.history, err = newHistory(rt, e.replicas[0])
+		if e.history, err = newHistory(rt, e.replicas[0]); err != nil {
+			return e, err
+		}
+		if o.CUDAGraph {
+			err = e.record()
+		}
 	}
 	return e, err
+}
+
+// record runs the micro-batch graph on empty batches, during which CUDA records it: it is run
+// more than once then, so whatever it added to the sums is taken out again.
+func (e *Engine) record() error {
+	for _, r := range e.replicas {
+		if err := r.binding.Run(); err != nil {
+			return fmt.Errorf("recording a CUDA graph: %w", err)
+		}
+		if err := r.grads.Zero(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // allocate makes the buffers, the replicas, and a view for every input of the graphs.
@@ -187,7 +208,7 @@ func (e *Engine) open(dir, name string, threads int, o EngineOptions) (*runtime.
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := e.rt.Session(filepath.Join(dir, g.File), runtime.SessionOptions{Optimization: o.Optimization, ProfilePrefix: o.ProfilePrefix, Threads: threads, Whole: true})
+	s, err := e.rt.Session(filepath.Join(dir, g.File), runtime.SessionOptions{Optimization: o.Optimization, ProfilePrefix: o.ProfilePrefix, Threads: threads, Whole: true, CUDAGraph: o.CUDAGraph && name == "grad" && e.rt.GPU() != ""})
 	if err == nil {
 		e.sessions = append(e.sessions, s)
 	}

@@ -27,7 +27,7 @@ type Options struct {
 	Override bool   // go on also where the folder's run was started with other settings
 	Diverged Policy // what becomes of a step whose loss or gradient is no number
 
-	SaveEvery     int64 // steps between checkpoints; 0: a tenth of the run
+	SaveEvery     int64 // steps between checkpoints; 0: a tenth of the run, or more where writing one takes long
 	ValidateEvery int64 // steps between validations; 0: at the end only
 	// Validate gives the validation loss of the parameters on the device; nil: none.
 	Validate func(*Engine) (float64, error)
@@ -130,6 +130,9 @@ type loop struct {
 	metrics []Metric
 	pending []Metric  // of steps that are taken and not yet logged
 	clock   time.Time // when results were last there
+
+	saved    time.Time     // when the last checkpoint was
+	saveTook time.Duration // how long it took
 }
 
 func (l *loop) run(ctx context.Context) (*Result, error) {
@@ -156,15 +159,20 @@ func (l *loop) run(ctx context.Context) (*Result, error) {
 		if err := l.step(); err != nil {
 			return nil, err
 		}
-		if l.state.Step%every == 0 || l.state.Step == l.Settings.Steps {
+		if l.state.Step == l.Settings.Steps || l.state.Step%every == 0 && (l.SaveEvery > 0 || l.saveIsCheap()) {
+			began := time.Now()
 			if err := l.save(); err != nil {
 				return nil, err
 			}
-			saved = l.state.Step
+			saved, l.saved, l.saveTook = l.state.Step, time.Now(), time.Since(began)
 		}
 	}
 	return l.result(resumed)
 }
+
+// saveIsCheap bounds what checkpoints that nobody asked for cost: a twentieth of the time.
+// On a GPU writing one can take as long as a hundred steps.
+func (l *loop) saveIsCheap() bool { return time.Since(l.saved) >= 20*l.saveTook }
 
 // result describes the finished run.
 func (l *loop) result(resumed int64) (*Result, error) {

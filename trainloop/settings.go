@@ -43,10 +43,11 @@ type Settings struct {
 	Threads       int             `json:"threads"`
 	Device        string          `json:"device"`
 	Runtime       string          `json:"onnxruntime"`
+	Deterministic bool            `json:"deterministic,omitempty"` // on a GPU: sums in a fixed order
 }
 
 // about is what may differ when a run goes on: results are then the same but for rounding.
-var about = []string{"threads", "device", "onnxruntime", "data_source"}
+var about = []string{"threads", "device", "onnxruntime", "data_source", "deterministic"}
 
 // MicroBatches is the number of micro-batches of a step.
 func (s Settings) MicroBatches() int { return s.TokensPerStep / (s.MicroBatch * s.Length) }

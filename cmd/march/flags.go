@@ -14,6 +14,7 @@ import (
 	"march/cmd/internal/sweep"
 	"march/runtime"
 	"march/variants"
+	"march/variants/program"
 )
 
 // selection is which models a command is about: --variant, --config, --set, --arch and
@@ -293,6 +294,30 @@ func (a *arithmeticFlags) open(e *env, o runtime.Options) (*runtime.Runtime, err
 		return nil, usagef("--precision %s needs a GPU; on the CPU there is fp32", a.precision)
 	}
 	return rt, err
+}
+
+// memoryFlags are the flags that trade time for a GPU's memory.
+type memoryFlags struct {
+	recompute  string
+	lossChunks int
+}
+
+// addMemoryFlags defines them.
+func addMemoryFlags(f *pflag.FlagSet) *memoryFlags {
+	m := &memoryFlags{}
+	f.StringVar(&m.recompute, "recompute", "none", "`WHAT` gradients compute anew instead of keeping it: "+joined(program.Recomputes()))
+	f.IntVar(&m.lossChunks, "loss-chunks", 1, "`PARTS` in which the loss head goes over the rows, so that logits never exist whole")
+	return m
+}
+
+func (m *memoryFlags) check() error {
+	if !slices.Contains(program.Recomputes(), m.recompute) {
+		return usagef("--recompute %q is not one of %s", m.recompute, joined(program.Recomputes()))
+	}
+	if m.lossChunks < 1 {
+		return usagef("--loss-chunks %d: wanted 1 or more", m.lossChunks)
+	}
+	return nil
 }
 
 // jsonFlag defines --json.

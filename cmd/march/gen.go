@@ -34,8 +34,7 @@ var genCommand = command{
 		g := &generation{selection: selectFlags(f, "paper")}
 		f.StringVar(&g.target, "target", string(graphgen.Portable), "`OPERATORS` of the graphs: "+joined(graphgen.Targets())+"; portable has those of ai.onnx alone")
 		f.StringVar(&g.precision, "precision", "fp32", "`ARITHMETIC` of the graphs that train: "+joined(program.Precisions())+"; parameters and optimizer are fp32 in both")
-		f.StringVar(&g.recompute, "recompute", "none", "`WHAT` gradients compute anew instead of keeping it: "+joined(program.Recomputes())+"; less memory for more time")
-		f.IntVar(&g.chunks, "loss-chunks", 1, "`PARTS` of the rows that the loss head goes over one after another; less memory for more operators")
+		g.memory = addMemoryFlags(f)
 		f.IntVar(&g.batch, "batch", 0, "`SEQUENCES` of a micro-batch (default: as many as an optimizer step has, up to 16,384 tokens)")
 		f.IntVar(&g.seq, "seq", 0, "`TOKENS` of a sequence (default: all positions of the model)")
 		f.IntVar(&g.vocab, "vocab", 0, "`ENTRIES` of the vocabulary (default: the scale's)")
@@ -69,7 +68,7 @@ var genCommand = command{
 type generation struct {
 	*selection
 	target, precision string
-	recompute         string
+	memory            *memoryFlags
 	chunks            int
 	batch, seq, vocab int
 	seed              uint64
@@ -86,13 +85,13 @@ func (g *generation) check(f *pflag.FlagSet) error {
 	if !slices.Contains(program.Precisions(), g.precision) {
 		return usagef("--precision %s is not one of %s", g.precision, joined(program.Precisions()))
 	}
-	if !slices.Contains(program.Recomputes(), g.recompute) {
-		return usagef("--recompute %s is not one of %s", g.recompute, joined(program.Recomputes()))
+	if err := g.memory.check(); err != nil {
+		return err
 	}
 	for _, x := range []struct {
 		name string
 		n    int
-	}{{"batch", g.batch}, {"seq", g.seq}, {"vocab", g.vocab}, {"loss-chunks", g.chunks}} {
+	}{{"batch", g.batch}, {"seq", g.seq}, {"vocab", g.vocab}} {
 		if f.Changed(x.name) && x.n < 1 {
 			return usagef("--%s %d: wanted 1 or more", x.name, x.n)
 		}
@@ -149,7 +148,7 @@ func (g *generation) generate(ctx context.Context, e *env, models []variants.Var
 		if len(models) > 1 {
 			e.logf("%d/%d %s", i+1, len(models), folder)
 		}
-		m, err := program.Write(folder, v, program.Options{Target: graphgen.Target(g.target), Precision: g.precision, Recompute: g.recompute, LossChunks: g.chunks, Batch: g.batch, Length: g.seq, Seed: g.seed})
+		m, err := program.Write(folder, v, program.Options{Target: graphgen.Target(g.target), Precision: g.precision, Recompute: g.memory.recompute, LossChunks: g.memory.lossChunks, Batch: g.batch, Length: g.seq, Seed: g.seed})
 		if err != nil {
 			return nil, err
 		}

@@ -20,6 +20,7 @@ import (
 type labFlags struct {
 	*suiteFlags
 	*arithmeticFlags
+	*memoryFlags
 	data     string
 	steps    int
 	tokens   int
@@ -41,6 +42,7 @@ func addLabFlags(f *pflag.FlagSet, suites string) *labFlags {
 	f.Int64Var(&l.validate, "validate-every", 0, "`STEPS` between validations (default: none before the end)")
 	f.Int64Var(&l.save, "save-every", 0, "`STEPS` between checkpoints (default: a tenth of the run)")
 	l.arithmeticFlags = addArithmeticFlags(f)
+	l.memoryFlags = addMemoryFlags(f)
 	l.suiteFlags = addSuiteFlags(f, suites)
 	return l
 }
@@ -66,6 +68,9 @@ func (l *labFlags) check() error {
 	if err := l.arithmeticFlags.check(); err != nil {
 		return err
 	}
+	if err := l.memoryFlags.check(); err != nil {
+		return err
+	}
 	for name, v := range map[string]int64{"batch": int64(l.batch), "validate-every": l.validate, "save-every": l.save} {
 		if v < 0 {
 			return usagef("--%s %d: wanted 1 or more", name, v)
@@ -85,7 +90,7 @@ func (l *labFlags) lab(ctx context.Context, rt *runtime.Runtime, vocab int, p *p
 		return nil, fmt.Errorf("--data: %w", err)
 	}
 	return &sweep.Lab{
-		Runtime: rt, Hardware: rt.Hardware(), March: marchVersion(), Target: graphgen.Target(l.target), Precision: l.precision, Data: data, DataName: name,
+		Runtime: rt, Hardware: rt.Hardware(), March: marchVersion(), Target: graphgen.Target(l.target), Precision: l.precision, Recompute: l.recompute, LossChunks: l.lossChunks, Data: data, DataName: name,
 		Suites: suites, Options: evalsuite.Options{Limit: l.limit, PerToken: l.perToken}, SaveEvery: l.save, ValidateEvery: l.validate,
 	}, nil
 }

@@ -50,9 +50,9 @@ var elementTypes = map[graphgen.DType]runtime.ElementType{
 }
 
 // encode compiles and encodes a graph.
-func encode(t testing.TB, g *graphgen.Graph, target graphgen.Target) []byte {
+func encode(t testing.TB, g *graphgen.Graph, target graphgen.Target, further ...func(*graphgen.Graph) *graphgen.Graph) []byte {
 	t.Helper()
-	p, err := g.Compile(target)
+	p, err := g.Compile(target, further...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func load(t testing.TB, g *graphgen.Graph, target graphgen.Target, o loadOptions
 	if r == nil {
 		r = rt
 	}
-	s, err := r.SessionBytes(encode(t, g, target), runtime.SessionOptions{Optimization: o.optimization, Whole: o.sizes == nil})
+	s, err := r.SessionBytes(encode(t, g, target, o.passes...), runtime.SessionOptions{Optimization: o.optimization, Whole: o.sizes == nil})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,6 +114,7 @@ type loadOptions struct {
 	optimization string
 	sizes        map[string]graphgen.Shape
 	shared       map[string]string // output → input
+	passes       []func(*graphgen.Graph) *graphgen.Graph
 }
 
 // set uploads float64, int64 or bool values, rounded to the input's type.

@@ -44,29 +44,31 @@ const maxBytes = 64 << 20
 
 // Manifest describes a program folder.
 type Manifest struct {
-	Format     int               `json:"format"`
-	Producer   string            `json:"producer"`
-	Study      string            `json:"study"`
-	Variant    string            `json:"variant"`
-	About      string            `json:"about"`
-	Source     string            `json:"source"`
-	Scale      string            `json:"scale"`
-	Arch       string            `json:"arch"`
-	Config     json.RawMessage   `json:"config"` // every axis; package variants knows them
-	Target     string            `json:"target"`
-	Precision  string            `json:"precision"`
-	Opset      int               `json:"opset"`
-	Batch      int               `json:"batch"`  // sequences of a micro-batch
-	Length     int               `json:"length"` // tokens of a sequence
-	MaxLength  int               `json:"max_length"`
-	Vocab      int               `json:"vocab"`
-	Seed       uint64            `json:"seed"`
-	Budget     json.RawMessage   `json:"budget"`
-	Parameters []Parameter       `json:"parameters"`
-	Ranges     []Range           `json:"ranges"`
-	Teacher    []Parameter       `json:"teacher,omitempty"` // of the model that teaches, in a buffer of its own
-	Graphs     map[string]*Graph `json:"graphs"`            // by name: grad, update, step, eval, infer
-	Files      map[string]Digest `json:"files"`
+	Format    int             `json:"format"`
+	Producer  string          `json:"producer"`
+	Study     string          `json:"study"`
+	Variant   string          `json:"variant"`
+	About     string          `json:"about"`
+	Source    string          `json:"source"`
+	Scale     string          `json:"scale"`
+	Arch      string          `json:"arch"`
+	Config    json.RawMessage `json:"config"` // every axis; package variants knows them
+	Target    string          `json:"target"`
+	Precision string          `json:"precision"`
+	// Deterministic: the graphs that train add in a fixed order on GPUs too.
+	Deterministic bool              `json:"deterministic,omitempty"`
+	Opset         int               `json:"opset"`
+	Batch         int               `json:"batch"`  // sequences of a micro-batch
+	Length        int               `json:"length"` // tokens of a sequence
+	MaxLength     int               `json:"max_length"`
+	Vocab         int               `json:"vocab"`
+	Seed          uint64            `json:"seed"`
+	Budget        json.RawMessage   `json:"budget"`
+	Parameters    []Parameter       `json:"parameters"`
+	Ranges        []Range           `json:"ranges"`
+	Teacher       []Parameter       `json:"teacher,omitempty"` // of the model that teaches, in a buffer of its own
+	Graphs        map[string]*Graph `json:"graphs"`            // by name: grad, update, step, eval, infer
+	Files         map[string]Digest `json:"files"`
 }
 
 // Parameter is one tensor's place in the flat buffers.

@@ -34,6 +34,9 @@ type Options struct {
 	Recompute string
 	// LossChunks is the number of parts in which the loss head goes over the rows; 0: 1.
 	LossChunks int
+	// Deterministic adds in a fixed order on GPUs too, at some speed and memory
+	// ([graphgen.Reproducible]).
+	Deterministic bool
 	// DecoderLength is that of decoder_tokens and labels of an encoder-decoder; 0: as the
 	// objective has it for sequences of Length.
 	DecoderLength int
@@ -171,7 +174,7 @@ func describe(v variants.Variant, o Options) (*manifest.Manifest, error) {
 	}
 	m := &manifest.Manifest{
 		Producer: "march", Study: v.Study, Variant: v.Name(), About: v.Doc, Source: v.Source, Scale: v.Scale, Arch: c.Arch,
-		Target: string(o.Target), Precision: o.Precision, Opset: graphgen.Opset, Batch: o.Batch, Length: o.Length, MaxLength: c.Length,
+		Target: string(o.Target), Precision: o.Precision, Deterministic: o.Deterministic, Opset: graphgen.Opset, Batch: o.Batch, Length: o.Length, MaxLength: c.Length,
 		Vocab: c.Vocab, Seed: o.Seed, Graphs: map[string]*manifest.Graph{}, Files: map[string]manifest.Digest{},
 	}
 	if m.Config, err = json.Marshal(c); err != nil {
@@ -266,7 +269,11 @@ func (w *writer) graph(name string) error {
 	if err != nil {
 		return err
 	}
-	p, err := g.Compile(o.Target)
+	var passes []func(*graphgen.Graph) *graphgen.Graph
+	if o.Deterministic && (name == "grad" || name == "step" || name == "update") {
+		passes = append(passes, graphgen.Reproducible)
+	}
+	p, err := g.Compile(o.Target, passes...)
 	if err != nil {
 		return err
 	}

@@ -77,14 +77,17 @@ func Workloads() []Workload {
 type Options struct {
 	Targets []graphgen.Target
 	// Precision is one of sweep.Precisions; "": fp32. The runtime must be opened for it.
-	Precision string
-	Optimizer bool // clip and take an AdamW step behind each batch
-	Replicas  int  // parts of the batch that run at once, each on its share of the threads; 0: as training does
-	Warmup    int  // steps before the clock starts
-	Steps     int  // timed steps
-	Rounds    int  // how often each target is measured, in turn, so that a drifting machine hits all alike
-	Ops       bool // time operators, too
-	Nodes     int  // how many of the dearest nodes to name then
+	Precision  string
+	Recompute  string // of program.Options
+	LossChunks int    // of program.Options
+	CUDAGraph  bool   // of trainloop.EngineOptions
+	Optimizer  bool   // clip and take an AdamW step behind each batch
+	Replicas   int    // parts of the batch that run at once, each on its share of the threads; 0: as training does
+	Warmup     int    // steps before the clock starts
+	Steps      int    // timed steps
+	Rounds     int    // how often each target is measured, in turn, so that a drifting machine hits all alike
+	Ops        bool   // time operators, too
+	Nodes      int    // how many of the dearest nodes to name then
 }
 
 // Result is one measurement of one workload and target.
@@ -191,7 +194,7 @@ func start(rt *runtime.Runtime, dir string, w Workload, t graphgen.Target, o Opt
 	if o.Optimizer {
 		graphs = append(graphs, "update")
 	}
-	m, err := program.Write(dir, w.Variant, program.Options{Target: t, Precision: sweep.GraphPrecision(o.Precision), Batch: w.Batch / replicas, Length: w.Length, DecoderLength: w.Decoder, Graphs: graphs})
+	m, err := program.Write(dir, w.Variant, program.Options{Target: t, Precision: sweep.GraphPrecision(o.Precision), Deterministic: rt.Deterministic(), Recompute: o.Recompute, LossChunks: o.LossChunks, Batch: w.Batch / replicas, Length: w.Length, DecoderLength: w.Decoder, Graphs: graphs})
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +202,7 @@ func start(rt *runtime.Runtime, dir string, w Workload, t graphgen.Target, o Opt
 	if err != nil {
 		return nil, err
 	}
-	eo := trainloop.EngineOptions{NoUpdate: !o.Optimizer, Replicas: replicas}
+	eo := trainloop.EngineOptions{CUDAGraph: o.CUDAGraph, NoUpdate: !o.Optimizer, Replicas: replicas}
 	if o.Ops {
 		eo.ProfilePrefix = dir + "/profile"
 	}

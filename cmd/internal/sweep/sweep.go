@@ -40,10 +40,14 @@ type Lab struct {
 	Target   graphgen.Target
 	// Precision is one of Precisions; "": fp32. The runtime must be opened for it.
 	Precision string
-	Data      *corpus.Dataset
-	DataName  string
-	Suites    []Suite
-	Options   evalsuite.Options // Predictions is set per suite
+	// Recompute and LossChunks trade a GPU's time for its memory: see program.Options. A folder that
+	// has a program keeps it.
+	Recompute  string
+	LossChunks int
+	Data       *corpus.Dataset
+	DataName   string
+	Suites     []Suite
+	Options    evalsuite.Options // Predictions is set per suite
 	// SaveEvery and ValidateEvery are trainloop's.
 	SaveEvery, ValidateEvery int64
 	Override                 bool
@@ -78,6 +82,8 @@ type Cell struct {
 	Batch   int    // sequences of a micro-batch; 0: as program.DefaultBatch says
 	Dir     string // the run's folder
 	Teacher string // the folder of the run that the variant learns from; "": it has no teacher
+
+	tried int // a micro-batch that is smaller than Batch 0 stands for; 0: none
 }
 
 // String names the cell.
@@ -103,7 +109,14 @@ func (l *Lab) settings(c Cell) (trainloop.Settings, error) {
 	}
 	batch := c.Batch
 	if batch == 0 {
+		batch = c.tried
+	}
+	if batch == 0 {
 		batch = program.DefaultBatch(cfg, cfg.Length)
+		// A run that found its micro-batch too large has a smaller one.
+		if old, err := trainloop.ReadSettings(c.Dir); err == nil && old.MicroBatch > 0 && batch%old.MicroBatch == 0 {
+			batch = old.MicroBatch
+		}
 	}
 	info := l.Data.Info()
 	if info.VocabSize > cfg.Vocab {
@@ -113,12 +126,48 @@ func (l *Lab) settings(c Cell) (trainloop.Settings, error) {
 		Study: c.Variant.Study, Variant: c.Variant.Name(), Arch: cfg.Arch, Scale: c.Variant.Scale, Config: config, Objective: cfg.Training.Objective,
 		Target: string(l.Target), Precision: cmp.Or(l.Precision, "fp32"), Seed: c.Seed, Steps: int64(cfg.Training.Steps), TokensPerStep: cfg.Training.TokensPerStep,
 		MicroBatch: batch, Length: cfg.Length, DataSHA256: info.SHA256, Tokenizer: info.TokenizerSHA256, DataSource: l.DataName,
-		Threads: l.Runtime.Threads(), Device: l.Runtime.Device().String(), Runtime: l.Runtime.Version(),
+		Threads: l.Runtime.Threads(), Device: l.Runtime.Device().String(), Runtime: l.Runtime.Version(), Deterministic: l.Runtime.Deterministic(),
 	}, nil
 }
 
-// Train trains the cell, going on where its folder's run stands if resume is set.
+// Train trains the cell, going on where its folder's run stands if resume is set. Where the
+// GPU's memory is too small for a micro-batch that nobody asked for, it begins again with a smaller one.
 func (l *Lab) Train(ctx context.Context, c Cell, resume bool) (*trainloop.Result, error) {
+	for {
+		r, err := l.train(ctx, c, resume)
+		if !runtime.IsOutOfMemory(err) {
+			return r, err
+		}
+		smaller, ok := l.smaller(c)
+		if !ok {
+			return nil, fmt.Errorf("%w; a smaller --batch, --recompute attention or --loss-chunks 8 take less", err)
+		}
+		if l.Progress.Note != nil {
+			l.Progress.Note(c, fmt.Sprintf("the GPU has not enough memory for the micro-batch: going on with %d sequences at a time (%s)", smaller, oneLine(err.Error())))
+		}
+		c.tried, resume = smaller, false
+	}
+}
+
+// smaller is the next smaller micro-batch of a run that has no checkpoint yet, whose folder is cleared.
+func (l *Lab) smaller(c Cell) (int, bool) {
+	s, err := l.settings(c)
+	if err != nil || c.Batch != 0 {
+		return 0, false
+	}
+	if saved, err := trainloop.Latest(c.Dir, func(string) {}); err != nil || saved != nil {
+		return 0, false
+	}
+	batch := cmp.Or(c.tried, s.MicroBatch)
+	for b := batch / 2; b >= 1; b-- {
+		if batch%b == 0 {
+			return b, os.Remove(filepath.Join(c.Dir, trainloop.SettingsFile)) == nil
+		}
+	}
+	return 0, false
+}
+
+func (l *Lab) train(ctx context.Context, c Cell, resume bool) (*trainloop.Result, error) {
 	s, err := l.settings(c)
 	if err != nil {
 		return nil, err
@@ -176,7 +225,7 @@ func (l *Lab) program(c Cell, s trainloop.Settings) error {
 		if err != nil {
 			return err
 		}
-		if config == string(s.Config) && m.Target == s.Target && m.Precision == GraphPrecision(s.Precision) && m.Batch == s.MicroBatch && m.Length == s.Length && m.Seed == s.Seed && m.Verify(dir) == nil {
+		if config == string(s.Config) && m.Target == s.Target && m.Precision == GraphPrecision(s.Precision) && m.Deterministic == s.Deterministic && m.Batch == s.MicroBatch && m.Length == s.Length && m.Seed == s.Seed && m.Verify(dir) == nil {
 			return nil
 		}
 		if _, err := trainloop.ReadSettings(c.Dir); err == nil {
@@ -184,7 +233,7 @@ func (l *Lab) program(c Cell, s trainloop.Settings) error {
 		}
 	}
 	_, err := program.Write(dir, c.Variant, program.Options{
-		Target: l.Target, Precision: GraphPrecision(s.Precision), Batch: s.MicroBatch, Length: s.Length, Seed: s.Seed, Graphs: []string{"grad", "update", "eval"}})
+		Target: l.Target, Precision: GraphPrecision(s.Precision), Deterministic: s.Deterministic, Recompute: l.Recompute, LossChunks: l.LossChunks, Batch: s.MicroBatch, Length: s.Length, Seed: s.Seed, Graphs: []string{"grad", "update", "eval"}})
 	return err
 }
 
