@@ -162,15 +162,17 @@ func stepsCSV(w io.Writer, runs []steps) error {
 }
 
 func stepsJSON(w io.Writer, runs []steps) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
 	for _, r := range runs {
+		name, err := json.Marshal(filepath.ToSlash(r.name))
+		if err != nil {
+			return err
+		}
 		for _, m := range r.list {
-			line := struct {
-				Run string `json:"run"`
-				trainloop.Metric
-			}{filepath.ToSlash(r.name), m}
-			if err := encoder.Encode(line); err != nil {
+			b, err := json.Marshal(m) // an object with at least a step
+			if err != nil {
+				return err
+			}
+			if _, err := fmt.Fprintf(w, "{\"run\":%s,%s\n", name, b[1:]); err != nil {
 				return err
 			}
 		}
