@@ -43,8 +43,11 @@ var _ = register(&Op{
 // itself, so both forms are off by 0.002 at most, at random; but the largest would be two
 // passes over [N,V] whose logits are half as many bytes. A probability of 10⁻³⁸ and less
 // counts as that: no loss is above 87, and none is infinite.
+//
+// Large arrays in float32 have that form too: ONNX Runtime's CUDA provider takes 3.6 ms for one
+// of the two row maxima of [16384,16384] on an H100, more than for the product that makes it.
 func logProbability(logits, p, label *Tensor) *Tensor {
-	if p.DType() == BFloat16 {
+	if p.DType() == BFloat16 || p.DType() == Float32 && p.large() {
 		own := Cast(gatherElements(p, label), Float32)
 		return Log(Shift(own, smallest)) // a sum: what is not a number stays so
 	}

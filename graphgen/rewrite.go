@@ -108,7 +108,7 @@ func flatBroadcast(n *Node, in []*Tensor, _ map[*Tensor]int) *Tensor {
 	}
 	x, y := in[0], in[1]
 	shape := x.Shape()
-	if x.Rank() <= 2 || !shape.Static() || !y.Shape().Static() || shape.Elements() < flatBroadcastFrom || !shape.Equal(n.Out[0].Shape()) || shape.Equal(y.Shape()) {
+	if x.Rank() <= 2 || !x.large() || !y.Shape().Static() || !shape.Equal(n.Out[0].Shape()) || shape.Equal(y.Shape()) {
 		return nil
 	}
 	other := y.Shape()
@@ -132,9 +132,6 @@ func flatBroadcast(n *Node, in []*Tensor, _ map[*Tensor]int) *Tensor {
 	}
 	return Reshape(one(n.Op.Name, n.Attrs, Reshape(x, rows, columns), y), shape...)
 }
-
-// flatBroadcastFrom is from how many elements on an array is large.
-const flatBroadcastFrom = 4 << 20
 
 // endsWith reports whether other is ones and then the last dimensions of shape.
 func endsWith(shape, other Shape) bool {
