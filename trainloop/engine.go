@@ -37,6 +37,7 @@ type Engine struct {
 	merge, update *runtime.Binding // merge is nil with one replica
 	total, rate   *runtime.Tensor
 	step, norm    *runtime.Tensor
+	recorded      bool         // the micro-batch graph is a CUDA graph
 	history       *history     // of queued steps, on a GPU
 	done          []StepResult // that nobody asked for yet
 }
@@ -48,9 +49,13 @@ type EngineOptions struct {
 	ProfilePrefix string // of the micro-batch graph's profile; "": none
 	NoUpdate      bool   // leave the optimizer out
 	Seed          uint64 // of dropout: see [DropoutSeed]
-	// CUDAGraph has a GPU play the micro-batch's kernels back as one recorded graph.
-	CUDAGraph bool
+	// CUDAGraph has a GPU play the micro-batch's kernels back as one recorded graph: "on",
+	// "off", or "auto", whichever a few runs at the start find faster; "": off.
+	CUDAGraph string
 }
+
+// CUDAGraphs lists what EngineOptions.CUDAGraph can be.
+func CUDAGraphs() []string { return []string{"auto", "on", "off"} }
 
 // The flat buffers: parameters, AdamW's moments, and gradient sums, which each replica
 // has of its own; masks and the parameters under them, of models that are pruned. A
@@ -86,6 +91,9 @@ func NewEngine(rt *runtime.Runtime, dir string, o EngineOptions) (e *Engine, err
 	if err := e.allocate(o); err != nil {
 		return e, err
 	}
+	if rt.GPU() == "" {
+		o.CUDAGraph = "off"
+	}
 	if err := e.bindReplicas(dir, o); err != nil {
 		return e, err
 	}
@@ -98,25 +106,8 @@ func NewEngine(rt *runtime.Runtime, dir string, o EngineOptions) (e *Engine, err
 		if e.history, err = newHistory(rt, e.replicas[0]); err != nil {
 			return e, err
 		}
-		if o.CUDAGraph {
-			err = e.record()
-		}
 	}
 	return e, err
-}
-
-// record runs the micro-batch graph on empty batches, during which CUDA records it: it is run
-// more than once then, so whatever it added to the sums is taken out again.
-func (e *Engine) record() error {
-	for _, r := range e.replicas {
-		if err := r.binding.Run(); err != nil {
-			return fmt.Errorf("recording a CUDA graph: %w", err)
-		}
-		if err := r.grads.Zero(); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // allocate makes the buffers, the replicas, and a view for every input of the graphs.
@@ -208,7 +199,7 @@ func (e *Engine) open(dir, name string, threads int, o EngineOptions) (*runtime.
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := e.rt.Session(filepath.Join(dir, g.File), runtime.SessionOptions{Optimization: o.Optimization, ProfilePrefix: o.ProfilePrefix, Threads: threads, Whole: true, CUDAGraph: o.CUDAGraph && name == "grad" && e.rt.GPU() != ""})
+	s, err := e.rt.Session(filepath.Join(dir, g.File), runtime.SessionOptions{Optimization: o.Optimization, ProfilePrefix: o.ProfilePrefix, Threads: threads, Whole: true, CUDAGraph: name == "grad" && o.CUDAGraph == "on"})
 	if err == nil {
 		e.sessions = append(e.sessions, s)
 	}

@@ -16,16 +16,17 @@ import (
 
 // Options are what a run needs beside its settings.
 type Options struct {
-	Dir      string // the run's folder
-	Program  string // the program's folder
-	Settings Settings
-	Training variants.Training // schedule and peak rate
-	Runtime  *runtime.Runtime
-	Batches  Batches
-	Teacher  string // safetensors file with the parameters of the program's teacher, if it has one
-	Resume   bool   // go on where the folder's run stands; start where it has none
-	Override bool   // go on also where the folder's run was started with other settings
-	Diverged Policy // what becomes of a step whose loss or gradient is no number
+	Dir       string // the run's folder
+	Program   string // the program's folder
+	Settings  Settings
+	Training  variants.Training // schedule and peak rate
+	Runtime   *runtime.Runtime
+	Batches   Batches
+	Teacher   string // safetensors file with the parameters of the program's teacher, if it has one
+	CUDAGraph string // of [EngineOptions]
+	Resume    bool   // go on where the folder's run stands; start where it has none
+	Override  bool   // go on also where the folder's run was started with other settings
+	Diverged  Policy // what becomes of a step whose loss or gradient is no number
 
 	SaveEvery     int64 // steps between checkpoints; 0: a tenth of the run, or more where writing one takes long
 	ValidateEvery int64 // steps between validations; 0: at the end only
@@ -71,7 +72,7 @@ func train(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	e, err := NewEngine(o.Runtime, o.Program, EngineOptions{
-		Replicas: ReplicasOn(o.Runtime, int64(o.Settings.MicroBatches())), Seed: o.Settings.Seed})
+		Replicas: ReplicasOn(o.Runtime, int64(o.Settings.MicroBatches())), Seed: o.Settings.Seed, CUDAGraph: o.CUDAGraph})
 	if err != nil {
 		return nil, err
 	}

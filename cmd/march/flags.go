@@ -13,6 +13,7 @@ import (
 
 	"march/cmd/internal/sweep"
 	"march/runtime"
+	"march/trainloop"
 	"march/variants"
 	"march/variants/program"
 )
@@ -316,6 +317,18 @@ func (m *memoryFlags) check() error {
 	}
 	if m.lossChunks < 1 {
 		return usagef("--loss-chunks %d: wanted 1 or more", m.lossChunks)
+	}
+	return nil
+}
+
+// addCUDAGraphFlag defines --cuda-graph.
+func addCUDAGraphFlag(f *pflag.FlagSet) *string {
+	return f.String("cuda-graph", "auto", "`WHETHER` a GPU plays a micro-batch's kernels back as one recorded graph: auto (what a few runs find faster), on or off")
+}
+
+func checkCUDAGraph(text string) error {
+	if !slices.Contains(trainloop.CUDAGraphs(), text) {
+		return usagef("--cuda-graph %q is not one of %s", text, joined(trainloop.CUDAGraphs()))
 	}
 	return nil
 }

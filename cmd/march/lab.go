@@ -21,14 +21,15 @@ type labFlags struct {
 	*suiteFlags
 	*arithmeticFlags
 	*memoryFlags
-	data     string
-	steps    int
-	tokens   int
-	rate     float64
-	batch    int
-	target   string
-	validate int64
-	save     int64
+	cudaGraph *string
+	data      string
+	steps     int
+	tokens    int
+	rate      float64
+	batch     int
+	target    string
+	validate  int64
+	save      int64
 }
 
 func addLabFlags(f *pflag.FlagSet, suites string) *labFlags {
@@ -43,6 +44,7 @@ func addLabFlags(f *pflag.FlagSet, suites string) *labFlags {
 	f.Int64Var(&l.save, "save-every", 0, "`STEPS` between checkpoints (default: a tenth of the run)")
 	l.arithmeticFlags = addArithmeticFlags(f)
 	l.memoryFlags = addMemoryFlags(f)
+	l.cudaGraph = addCUDAGraphFlag(f)
 	l.suiteFlags = addSuiteFlags(f, suites)
 	return l
 }
@@ -71,6 +73,9 @@ func (l *labFlags) check() error {
 	if err := l.memoryFlags.check(); err != nil {
 		return err
 	}
+	if err := checkCUDAGraph(*l.cudaGraph); err != nil {
+		return err
+	}
 	for name, v := range map[string]int64{"batch": int64(l.batch), "validate-every": l.validate, "save-every": l.save} {
 		if v < 0 {
 			return usagef("--%s %d: wanted 1 or more", name, v)
@@ -90,7 +95,7 @@ func (l *labFlags) lab(ctx context.Context, rt *runtime.Runtime, vocab int, p *p
 		return nil, fmt.Errorf("--data: %w", err)
 	}
 	return &sweep.Lab{
-		Runtime: rt, Hardware: rt.Hardware(), March: marchVersion(), Target: graphgen.Target(l.target), Precision: l.precision, Recompute: l.recompute, LossChunks: l.lossChunks, Data: data, DataName: name,
+		Runtime: rt, Hardware: rt.Hardware(), March: marchVersion(), Target: graphgen.Target(l.target), Precision: l.precision, Recompute: l.recompute, LossChunks: l.lossChunks, CUDAGraph: *l.cudaGraph, Data: data, DataName: name,
 		Suites: suites, Options: evalsuite.Options{Limit: l.limit, PerToken: l.perToken}, SaveEvery: l.save, ValidateEvery: l.validate,
 	}, nil
 }

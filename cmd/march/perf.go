@@ -45,7 +45,7 @@ var perfCommand = command{
 		asJSON := jsonFlag(f)
 		precisions := f.String("precision", "fp32", "`ARITHMETICS`, joined by commas: "+strings.Join(sweep.Precisions(), ", ")+"; all but fp32 need a GPU")
 		deterministic := f.Bool("deterministic", false, "the GPU's reproducible kernels, where there are others")
-		cudaGraph := f.Bool("cuda-graph", false, "on a GPU, play the step's kernels back as one recorded graph")
+		cudaGraph := addCUDAGraphFlag(f)
 		memory := addMemoryFlags(f)
 		device := addDeviceFlags(f)
 		return func(_ context.Context, e *env, _ []string) error {
@@ -53,6 +53,9 @@ var perfCommand = command{
 				return usagef("--steps %d, --warmup %d, --replicas %d: wanted at least one step, and nothing negative", *steps, *warmup, *replicas)
 			}
 			if err := memory.check(); err != nil {
+				return err
+			}
+			if err := checkCUDAGraph(*cudaGraph); err != nil {
 				return err
 			}
 			o := perf.Options{Recompute: memory.recompute, LossChunks: memory.lossChunks, CUDAGraph: *cudaGraph, Replicas: *replicas, Optimizer: *optimizer, Warmup: *warmup, Ops: *ops || *nodes > 0, Nodes: *nodes, Rounds: min(5, *steps)}

@@ -80,7 +80,7 @@ type Options struct {
 	Precision  string
 	Recompute  string // of program.Options
 	LossChunks int    // of program.Options
-	CUDAGraph  bool   // of trainloop.EngineOptions
+	CUDAGraph  string // of trainloop.EngineOptions
 	Optimizer  bool   // clip and take an AdamW step behind each batch
 	Replicas   int    // parts of the batch that run at once, each on its share of the threads; 0: as training does
 	Warmup     int    // steps before the clock starts
@@ -108,6 +108,7 @@ type Result struct {
 	TokensPerS float64 `json:"tokens_per_s"`
 	GFLOPS     float64 `json:"gflop_per_s"` // of matrix products
 	PeakMB     float64 `json:"process_peak_mb,omitempty"`
+	CUDAGraph  bool    `json:"cuda_graph,omitempty"`
 	DeviceGB   float64 `json:"device_gb,omitempty"` // of the GPU's memory, beyond what was taken before
 	Ops        []OpRow `json:"ops,omitempty"`
 	Dearest    []OpRow `json:"dearest,omitempty"` // single nodes
@@ -204,7 +205,7 @@ func start(rt *runtime.Runtime, dir string, w Workload, t graphgen.Target, o Opt
 	}
 	eo := trainloop.EngineOptions{CUDAGraph: o.CUDAGraph, NoUpdate: !o.Optimizer, Replicas: replicas}
 	if o.Ops {
-		eo.ProfilePrefix = dir + "/profile"
+		eo.ProfilePrefix, eo.CUDAGraph = dir+"/profile", "off"
 	}
 	before, err := rt.GPUMemoryInUse()
 	if err != nil {
@@ -226,7 +227,7 @@ func start(rt *runtime.Runtime, dir string, w Workload, t graphgen.Target, o Opt
 		return nil, err
 	}
 	r.result = Result{
-		Workload: w.Name, Target: string(t), Precision: cmp.Or(o.Precision, m.Precision), Device: rt.Device().String(), Threads: rt.Threads(), Optimizer: o.Optimizer, Replicas: replicas, Runtime: rt.Version(),
+		Workload: w.Name, Target: string(t), Precision: cmp.Or(o.Precision, m.Precision), Device: rt.Device().String(), Threads: rt.Threads(), Optimizer: o.Optimizer, Replicas: replicas, Runtime: rt.Version(), CUDAGraph: e.Recorded(),
 		Parameters: b.Total, Nodes: m.Graphs["grad"].Nodes, LoadS: time.Since(began).Seconds(),
 		GFLOPS: float64(b.TrainingFLOPs) * float64(w.Batch*w.Length) / 1e9,
 	}

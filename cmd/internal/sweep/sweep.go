@@ -44,6 +44,7 @@ type Lab struct {
 	// has a program keeps it.
 	Recompute  string
 	LossChunks int
+	CUDAGraph  string // of trainloop.EngineOptions
 	Data       *corpus.Dataset
 	DataName   string
 	Suites     []Suite
@@ -194,7 +195,7 @@ func (l *Lab) train(ctx context.Context, c Cell, resume bool) (*trainloop.Result
 	}
 	o := trainloop.Options{
 		Dir: c.Dir, Program: ProgramDir(c.Dir), Settings: s, Training: c.Variant.Config.Training, Runtime: l.Runtime, Batches: batches,
-		Teacher: teacher, Resume: resume, Override: l.Override, Diverged: l.Diverged, SaveEvery: l.SaveEvery, ValidateEvery: l.ValidateEvery,
+		Teacher: teacher, CUDAGraph: l.CUDAGraph, Resume: resume, Override: l.Override, Diverged: l.Diverged, SaveEvery: l.SaveEvery, ValidateEvery: l.ValidateEvery,
 		OnStep: func(m trainloop.Metric) {
 			if l.Progress.Step != nil {
 				l.Progress.Step(c, m)
