@@ -24,21 +24,21 @@ func (m *model) table() *graphgen.Tensor {
 func (s *stack) embed(tokens *graphgen.Tensor) (x *graphgen.Tensor) {
 	c := s.c
 	s.g.In(s.name+".embed", func() {
-		x = s.wide(s.drop(s.name+".embed", c.Dropout.Rate, graphgen.Embedding(s.table(), tokens), s.batch, s.length, c.D))
+		x = s.drop(s.name+".embed", c.Dropout.Rate, graphgen.Embedding(s.table(), tokens), s.batch, s.length, c.D)
 		switch c.Pos.Kind {
 		case "learned":
 			p := graphgen.First(s.normal("embed.positions", c.Pos.Std, c.Length, c.D), 0, s.length)
-			x = graphgen.Add(x, s.wide(s.drop(s.name+".position", c.Dropout.Rate, p, s.length, c.D)))
+			x = graphgen.Add(x, s.drop(s.name+".position", c.Dropout.Rate, p, s.length, c.D))
 			if c.Pos.Combine == "average" {
 				x = graphgen.Scale(x, 0.5)
 			}
 		case "sinusoidal":
-			p := s.g.Sinusoids(s.compute, s.length, c.D, positionBase)
-			x = graphgen.Add(x, s.wide(s.drop(s.name+".position", c.Dropout.Rate, p, s.length, c.D)))
+			p := s.g.Sinusoids(x.DType(), s.length, c.D, positionBase)
+			x = graphgen.Add(x, s.drop(s.name+".position", c.Dropout.Rate, p, s.length, c.D))
 		}
 		x = graphgen.Reshape(x, s.rows(), c.D)
 		if c.Norm.Embed {
-			x = s.wide(s.norm("embed.norm", s.narrow(x)))
+			x = s.norm("embed.norm", x)
 		}
 	})
 	return x

@@ -19,7 +19,7 @@ func (s *stack) halting(x *graphgen.Tensor) (sum *graphgen.Tensor) {
 		s.in(use, func() {
 			x = s.stepped(use, x)
 			w, b := s.matrix(s.name+".halting.weight", c.D, 1), s.vector(s.name+".halting.bias", "ones", 1)
-			p := graphgen.Cast(graphgen.Sigmoid(graphgen.Linear(s.narrow(x), w, b)), graphgen.Float32)
+			p := graphgen.Cast(graphgen.Sigmoid(graphgen.Linear(x, w, b)), graphgen.Float32)
 			halts := running // all that still run, in the last use
 			if use < c.Share.Uses-1 {
 				reached := graphgen.GreaterOrEqual(graphgen.Add(spent, p), g.Scalar(graphgen.Float32, c.Halting.Threshold))
@@ -31,7 +31,7 @@ func (s *stack) halting(x *graphgen.Tensor) (sum *graphgen.Tensor) {
 			weight = graphgen.Add(remainder, share)
 			remainders, spent = graphgen.Add(remainders, remainder), graphgen.Add(spent, share)
 			x = s.layer(use, x)
-			y := graphgen.Mul(x, graphgen.Cast(weight, x.DType()))
+			y := graphgen.Mul(x, graphgen.Cast(weight, s.compute))
 			if sum == nil {
 				sum = y
 			} else {

@@ -36,7 +36,7 @@ func (s *stack) run(tokens *graphgen.Tensor) *graphgen.Tensor {
 		}
 	}
 	if s.c.Norm.Place == "pre" {
-		s.g.In(s.name, func() { x = s.norm(s.name+".norm", s.narrow(x)) })
+		s.g.In(s.name, func() { x = s.norm(s.name+".norm", x) })
 	}
 	return x
 }
@@ -51,21 +51,8 @@ func (s *stack) stepped(use int, x *graphgen.Tensor) *graphgen.Tensor {
 		return x
 	}
 	steps := s.normal(s.name+".steps", s.c.InitStd, s.c.Share.Uses, s.c.D)
-	return graphgen.Add(x, s.wide(graphgen.Embedding(steps, s.g.Ints([]int64{int64(use)}, 1))))
+	return graphgen.Add(x, graphgen.Embedding(steps, s.g.Ints([]int64{int64(use)}, 1)))
 }
-
-// wide is y as a term of the residual stream. Where that is normalised before each sub-layer only,
-// everything that a model says passes through the sum of all sub-layers' outputs: it is float32,
-// whatever they compute in. Behind a norm there is nothing to add up.
-func (s *stack) wide(y *graphgen.Tensor) *graphgen.Tensor {
-	if s.c.Norm.Place == "pre" {
-		return graphgen.Cast(y, graphgen.Float32)
-	}
-	return y
-}
-
-// narrow is the residual stream as what reads it computes.
-func (s *stack) narrow(x *graphgen.Tensor) *graphgen.Tensor { return graphgen.Cast(x, s.compute) }
 
 // layer is self-attention, cross-attention where there is a memory, attention to the
 // database where there is one, and the feed-forward layer. Sharing assigns parameters
@@ -100,11 +87,11 @@ func (s *stack) place(use int, part string) string { return fmt.Sprintf("%s.%d.%
 // subLayer is x + drop(f(norm x)), or norm(x + drop(f(x))) where norms stand behind; or
 // either without the residual connection.
 func (s *stack) subLayer(at, place string, residual bool, x *graphgen.Tensor, f func(h *graphgen.Tensor) *graphgen.Tensor) *graphgen.Tensor {
-	h := s.narrow(x)
+	h := x
 	if s.c.Norm.Place == "pre" {
-		h = s.norm(at+".norm", h)
+		h = s.norm(at+".norm", x)
 	}
-	y := s.wide(s.drop(place, s.c.Dropout.Rate, f(h), s.batch, s.length, s.c.D))
+	y := s.drop(place, s.c.Dropout.Rate, f(h), s.batch, s.length, s.c.D)
 	if residual {
 		y = graphgen.Add(x, y)
 	}
