@@ -69,7 +69,6 @@ type generation struct {
 	*selection
 	target, precision string
 	memory            *memoryFlags
-	chunks            int
 	batch, seq, vocab int
 	seed              uint64
 	out               string
