@@ -79,16 +79,16 @@ var perfCommand = command{
 			if err != nil {
 				return err
 			}
-			if !*asJSON {
-				fmt.Fprintf(e.stdout, "%-24s %-9s %-5s %8s %8s %10s %9s %7s %7s %7s\n", "workload", "target", "prec.", "ms/step", "fastest", "tok/s", "GFLOP/s", "nodes", "load s", "GB")
-			}
 			var got []perf.Result
 			last := ""
-			for _, p := range strings.Split(*precisions, ",") {
+			for i, p := range strings.Split(*precisions, ",") {
 				a := arithmeticFlags{p, *deterministic}
 				rt, err := a.open(e, options)
 				if err != nil {
 					return err
+				}
+				if i == 0 && !*asJSON {
+					fmt.Fprintf(e.stdout, "%-24s %-9s %-5s %8s %8s %10s %9s %7s %7s %7s\n", "workload", "target", "prec.", "ms/step", "fastest", "tok/s", "GFLOP/s", "nodes", "load s", "GB")
 				}
 				o.Precision = p
 				list, err := perf.Measure(rt, list, o, func(r perf.Result) {
@@ -172,6 +172,9 @@ func printFigures(e *env, r perf.Result, old map[string]perf.Result) {
 		fmt.Fprintf(e.stdout, " %7.2f", r.DeviceGB)
 	} else {
 		fmt.Fprintf(e.stdout, " %7s", "–")
+	}
+	if r.CUDAGraph {
+		fmt.Fprint(e.stdout, "  as a CUDA graph")
 	}
 	if o, ok := old[figure(r)]; ok {
 		fmt.Fprintf(e.stdout, "  %.2f × the time before", r.MS/o.MS)
