@@ -50,7 +50,8 @@ type EngineOptions struct {
 	NoUpdate      bool   // leave the optimizer out
 	Seed          uint64 // of dropout: see [DropoutSeed]
 	// CUDAGraph has a GPU play the micro-batch's kernels back as one recorded graph: "on",
-	// "off", or "auto", whichever a few runs at the start find faster; "": off.
+	// "off", or "auto", whichever a few runs at the start find faster; "": off. A runtime that
+	// is asked to be deterministic takes auto as off.
 	CUDAGraph string
 }
 
@@ -91,7 +92,9 @@ func NewEngine(rt *runtime.Runtime, dir string, o EngineOptions) (e *Engine, err
 	if err := e.allocate(o); err != nil {
 		return e, err
 	}
-	if rt.GPU() == "" {
+	// Recorded kernels round differently (cuBLAS takes others), so equal runs must not leave the
+	// choice to a clock.
+	if rt.GPU() == "" || o.CUDAGraph == "auto" && rt.Deterministic() {
 		o.CUDAGraph = "off"
 	}
 	if err := e.bindReplicas(dir, o); err != nil {
