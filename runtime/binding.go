@@ -200,13 +200,15 @@ func (b *Binding) Run() error {
 	}
 	var err error
 	run := func() error { return b.session.inner.RunWithBinding(b.inner) }
-	if b.session.rt.gpu != nil {
+	if t := b.session.thread; t != nil {
+		err = t.do(run)
+	} else if b.session.rt.gpu != nil {
 		err = run()
 	} else {
 		err = ortc.FlushDenormals(run)
 	}
 	if err != nil {
-		return fmt.Errorf("run %s: %w", b.session.name, tidy(err))
+		return fmt.Errorf("run %s: %w", b.session.name, b.session.rt.tidy(err))
 	}
 	return nil
 }

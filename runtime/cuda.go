@@ -24,7 +24,11 @@ const cudaProvider = "CUDAExecutionProvider"
 func (r *Runtime) openGPU() error {
 	gpu, err := cudadrv.Open(r.device.Index)
 	if err != nil {
-		return err // no driver or no GPU: nothing that "auto" need explain
+		// No driver or no GPU is nothing that "auto" need explain.
+		if text := err.Error(); !strings.HasPrefix(text, "no NVIDIA driver") && !strings.Contains(text, "CUDA_ERROR_NO_DEVICE") {
+			r.why = text
+		}
+		return err
 	}
 	if !slices.Contains(r.Providers(), cudaProvider) {
 		err = fmt.Errorf("the ONNX Runtime library %s (%s) is built without CUDA; `%s` installs one that has it", r.lib.Version, r.lib.Path, ortlib.SetupCUDACommand)

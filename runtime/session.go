@@ -77,6 +77,7 @@ type Session struct {
 	inner   *ort.DynamicAdvancedSession
 	inputs  []Info
 	outputs []Info
+	thread  *thread // that runs go through; nil: any
 
 	// Guarded by rt.mu.
 	closed      bool
@@ -137,7 +138,7 @@ func (r *Runtime) session(name string, o SessionOptions, load func(*ort.SessionO
 		err = ortc.FlushDenormals(load1)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, tidy(err))
+		return nil, fmt.Errorf("%s: %w", name, r.tidy(err))
 	}
 	s := &Session{rt: r, name: name, inner: inner, bindings: map[*Binding]struct{}{}, profiling: o.ProfilePrefix != ""}
 	if err := s.describe(); err != nil {
@@ -149,6 +150,9 @@ func (r *Runtime) session(name string, o SessionOptions, load func(*ort.SessionO
 	if r.closed {
 		inner.Destroy()
 		return nil, fmt.Errorf("%s: %w", name, errClosed)
+	}
+	if o.CUDAGraph && r.gpu != nil {
+		s.thread = newThread()
 	}
 	r.sessions[s] = struct{}{}
 	return s, nil
@@ -316,6 +320,9 @@ func (s *Session) Close() error {
 	r.mu.Unlock()
 	for _, b := range bindings {
 		b.Close()
+	}
+	if s.thread != nil {
+		s.thread.stop() // no binding is left that runs
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -13,7 +13,15 @@ func tidy(err error) error {
 	if err == nil {
 		return nil
 	}
-	return outOfMemory(errors.New(tidyText(err.Error())))
+	return errors.New(tidyText(err.Error()))
+}
+
+// tidy also tells where a GPU's memory ran out.
+func (r *Runtime) tidy(err error) error {
+	if err = tidy(err); r.gpu != nil {
+		return outOfMemory(err)
+	}
+	return err
 }
 
 // rewrites are applied in order, after C++ places are cut out.

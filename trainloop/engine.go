@@ -94,7 +94,7 @@ func NewEngine(rt *runtime.Runtime, dir string, o EngineOptions) (e *Engine, err
 	}
 	// Recorded kernels round differently (cuBLAS takes others), so equal runs must not leave the
 	// choice to a clock.
-	if rt.GPU() == "" || o.CUDAGraph == "auto" && rt.Deterministic() {
+	if rt.GPU() == "" || len(e.replicas) > 1 || o.CUDAGraph == "auto" && rt.Deterministic() {
 		o.CUDAGraph = "off"
 	}
 	if err := e.bindReplicas(dir, o); err != nil {
@@ -106,7 +106,7 @@ func NewEngine(rt *runtime.Runtime, dir string, o EngineOptions) (e *Engine, err
 		}
 	}
 	if rt.GPU() != "" {
-		if e.history, err = newHistory(rt, e.replicas[0]); err != nil {
+		if e.history, err = newHistory(rt, e.replicas[0], historySlots); err != nil {
 			return e, err
 		}
 	}

@@ -93,6 +93,11 @@ func train(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Override { // now that everything fits together
+		if err := o.Settings.write(o.Dir); err != nil {
+			return nil, err
+		}
+	}
 	return run.run(ctx)
 }
 
@@ -112,11 +117,6 @@ func (o *Options) open() (*Checkpoint, error) {
 	}
 	if err := o.Settings.goesOn(old, o.Override, o.Warn); err != nil {
 		return nil, err
-	}
-	if o.Override {
-		if err := o.Settings.write(o.Dir); err != nil {
-			return nil, err
-		}
 	}
 	return Latest(o.Dir, o.Warn)
 }
@@ -204,7 +204,7 @@ func (l *loop) step() error {
 	}
 	rate := Rate(l.Training, step, l.Settings.Steps)
 	if err := l.e.Step(step, first, n, rate, step < l.Settings.Steps); err != nil {
-		return err
+		return errors.Join(err, l.drain()) // the steps before it are good
 	}
 	l.state.Step, l.state.Tokens, l.state.Valid = step, l.state.Tokens+int64(l.Settings.TokensPerStep), nil
 	l.pending = append(l.pending, Metric{Step: step, Rate: rate, Tokens: l.state.Tokens, Sparsity: l.e.Sparsity()})
@@ -215,9 +215,12 @@ func (l *loop) step() error {
 	if !validate {
 		return l.drain()
 	}
-	err := l.collect()
-	if err == nil {
-		err = l.validate()
+	if err := l.collect(); err != nil {
+		return errors.Join(err, l.flush())
+	}
+	err := l.validate()
+	if err != nil && !errors.Is(err, ErrDiverged) { // interrupted, say: the step itself is good
+		return errors.Join(err, l.save())
 	}
 	return errors.Join(err, l.flush())
 }
@@ -241,6 +244,7 @@ func (l *loop) drain() error {
 func (l *loop) collect() error {
 	results, err := l.e.Results()
 	if err != nil {
+		l.pending = l.pending[:0] // what they gave is not known
 		return err
 	}
 	// Steps that were queued together share their time.

@@ -52,12 +52,13 @@ func ReplicasOn(rt *runtime.Runtime, n int64) int {
 // newReplica makes a replica with memory for what the micro-batch graph takes and gives beside
 // parameters and their sums.
 func newReplica(rt *runtime.Runtime, m *manifest.Manifest, g *manifest.Graph) (r *replica, err error) {
-	r = &replica{views: map[string]*runtime.Tensor{}, inputs: map[string]*runtime.Tensor{}, outputs: map[string]*runtime.Tensor{}}
+	made := &replica{views: map[string]*runtime.Tensor{}, inputs: map[string]*runtime.Tensor{}, outputs: map[string]*runtime.Tensor{}}
 	defer func() {
 		if err != nil {
-			r.close()
+			made.close()
 		}
 	}()
+	r = made
 	if r.grads, err = rt.Alloc(m.BufferBytes()); err != nil {
 		return nil, err
 	}
@@ -194,7 +195,7 @@ func (e *Engine) bindFaster(o EngineOptions, bindTo func(EngineOptions) error) e
 		return err
 	}
 	o.CUDAGraph = "off"
-	return bindTo(o)
+	return errors.Join(e.replicas[0].grads.Zero(), bindTo(o)) // a run may have added to them
 }
 
 // trials is how many runs are timed, after three that warm up.

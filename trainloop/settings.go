@@ -43,7 +43,7 @@ type Settings struct {
 	Threads       int             `json:"threads"`
 	Device        string          `json:"device"`
 	Runtime       string          `json:"onnxruntime"`
-	Deterministic bool            `json:"deterministic,omitempty"` // on a GPU: sums in a fixed order
+	Deterministic bool            `json:"deterministic"` // on a GPU: sums in a fixed order
 }
 
 // about is what may differ when a run goes on: results are then the same but for rounding.

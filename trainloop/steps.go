@@ -45,6 +45,15 @@ func (e *Engine) Step(step, first, n int64, rate float64, more bool) error {
 		if err := e.collect(); err != nil {
 			return err
 		}
+		if n > int64(e.history.slots) {
+			if err := e.history.close(); err != nil {
+				return err
+			}
+			var err error
+			if e.history, err = newHistory(e.rt, e.replicas[0], int(n)); err != nil {
+				return err
+			}
+		}
 	}
 	r, count := e.replicas[0], int64(0)
 	for k := first; k < first+n; k++ {
@@ -103,6 +112,7 @@ func countLabels(b *corpus.Batch) (n int64) {
 // history keeps the scalars of queued steps on the device until somebody asks, since asking
 // means waiting.
 type history struct {
+	slots  int
 	sums   map[string][]*runtime.Tensor // by output: a slot for each micro-batch
 	norms  []*runtime.Tensor            // a slot for each step
 	whole  map[string]*runtime.Tensor   // by output: all slots
@@ -119,19 +129,19 @@ type queued struct {
 	end  int // its micro-batches end here
 }
 
-// slots is how many micro-batches, and steps, a history holds.
-const slots = 256
+// historySlots is how many micro-batches, and steps, a history holds; more where one step has more.
+const historySlots = 256
 
 // newHistory makes room for the scalars that a micro-batch and a step give.
-func newHistory(rt *runtime.Runtime, r *replica) (h *history, err error) {
-	h = &history{sums: map[string][]*runtime.Tensor{}, whole: map[string]*runtime.Tensor{}}
+func newHistory(rt *runtime.Runtime, r *replica, slots int) (h *history, err error) {
+	h = &history{slots: slots, sums: map[string][]*runtime.Tensor{}, whole: map[string]*runtime.Tensor{}}
 	column := func() (whole *runtime.Tensor, parts []*runtime.Tensor, err error) {
 		b, err := rt.Alloc(slots * runtime.Float32.Size())
 		if err != nil {
 			return nil, nil, err
 		}
 		h.memory = append(h.memory, b)
-		if whole, err = b.Tensor(0, runtime.Float32, slots); err != nil {
+		if whole, err = b.Tensor(0, runtime.Float32, int64(slots)); err != nil {
 			return nil, nil, err
 		}
 		parts = make([]*runtime.Tensor, slots)
@@ -147,11 +157,13 @@ func newHistory(rt *runtime.Runtime, r *replica) (h *history, err error) {
 			continue // known before it is queued
 		}
 		if h.whole[name], h.sums[name], err = column(); err != nil {
-			return nil, err
+			return nil, errors.Join(err, h.close())
 		}
 	}
-	h.norm, h.norms, err = column()
-	return h, err
+	if h.norm, h.norms, err = column(); err != nil {
+		return nil, errors.Join(err, h.close())
+	}
+	return h, nil
 }
 
 func (h *history) close() error {
@@ -163,7 +175,7 @@ func (h *history) close() error {
 }
 
 func (h *history) fits(micros int64) bool {
-	return len(h.counts)+int(micros) <= slots && len(h.steps) < slots
+	return len(h.counts)+int(micros) <= h.slots && len(h.steps) < h.slots
 }
 
 // micro keeps the outputs of the micro-batch that was queued last.
@@ -192,7 +204,7 @@ func (h *history) read() ([]StepResult, error) {
 		return nil, nil
 	}
 	column := func(t *runtime.Tensor) ([]float32, error) {
-		v := make([]float32, slots)
+		v := make([]float32, h.slots)
 		return v, runtime.Download(t, v)
 	}
 	norms, err := column(h.norm)

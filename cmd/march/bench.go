@@ -70,9 +70,11 @@ var benchCommand = command{
 				*atOnce = min(max(1, *atOnce), len(cells))
 			} else if *atOnce, options.Threads = shares(*atOnce, options.Threads, len(cells), model.scale); options.Threads != rt.Threads() {
 				rt.Close()
-				if rt, err = lab.open(e, options); err != nil {
+				again, err := lab.open(e, options)
+				if err != nil {
 					return err
 				}
+				rt = again
 			}
 			p := newProgress(e)
 			defer p.clear()
@@ -84,6 +86,9 @@ var benchCommand = command{
 			at := map[string]int{}
 			for i, c := range cells {
 				at[c.Dir] = i + 1
+			}
+			if rt.GPU() != "" && *atOnce > 1 {
+				l.CUDAGraph = "off" // recording takes the stream that all cells share
 			}
 			watch(l, p, func(c sweep.Cell) string { return fmt.Sprintf("[%d/%d] ", at[c.Dir], len(cells)) })
 			began := time.Now()

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -120,12 +122,15 @@ func stopped(ctx context.Context, dir string, err error) error {
 	if ctx.Err() == nil {
 		return err
 	}
-	c, e := trainloop.Latest(dir, func(string) {})
-	switch {
-	case e != nil || c == nil:
-		return fmt.Errorf("stopped before the first checkpoint: %w", context.Cause(ctx))
+	cause := context.Cause(ctx)
+	if !errors.Is(err, cause) { // stopping failed, too
+		cause = fmt.Errorf("%w; %s", cause, strings.Join(strings.Fields(err.Error()), " "))
 	}
-	return fmt.Errorf("stopped; step %d is saved in %s, --resume goes on: %w", c.Step, dir, context.Cause(ctx))
+	c, e := trainloop.Latest(dir, func(string) {})
+	if e != nil || c == nil {
+		return fmt.Errorf("stopped before the first checkpoint: %w", cause)
+	}
+	return fmt.Errorf("stopped; step %d is saved in %s, --resume goes on: %w", c.Step, dir, cause)
 }
 
 // printRun shows what a run came to.

@@ -57,6 +57,8 @@ type Manifest struct {
 	Precision string          `json:"precision"`
 	// Deterministic: the graphs that train add in a fixed order on GPUs too.
 	Deterministic bool              `json:"deterministic,omitempty"`
+	Recompute     string            `json:"recompute,omitempty"`   // what gradients compute anew; "": nothing
+	LossChunks    int               `json:"loss_chunks,omitempty"` // parts in which the loss head goes over the rows; 0: 1
 	Opset         int               `json:"opset"`
 	Batch         int               `json:"batch"`  // sequences of a micro-batch
 	Length        int               `json:"length"` // tokens of a sequence

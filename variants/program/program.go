@@ -174,7 +174,7 @@ func describe(v variants.Variant, o Options) (*manifest.Manifest, error) {
 	}
 	m := &manifest.Manifest{
 		Producer: "march", Study: v.Study, Variant: v.Name(), About: v.Doc, Source: v.Source, Scale: v.Scale, Arch: c.Arch,
-		Target: string(o.Target), Precision: o.Precision, Deterministic: o.Deterministic, Opset: graphgen.Opset, Batch: o.Batch, Length: o.Length, MaxLength: c.Length,
+		Target: string(o.Target), Precision: o.Precision, Deterministic: o.Deterministic, Recompute: recomputed(o.Recompute), LossChunks: chunked(o.LossChunks), Opset: graphgen.Opset, Batch: o.Batch, Length: o.Length, MaxLength: c.Length,
 		Vocab: c.Vocab, Seed: o.Seed, Graphs: map[string]*manifest.Graph{}, Files: map[string]manifest.Digest{},
 	}
 	if m.Config, err = json.Marshal(c); err != nil {
@@ -362,4 +362,25 @@ func ReadBack(model []byte) (err error) {
 		return fmt.Errorf("onnx-go, reading the model back: %w", err)
 	}
 	return nil
+}
+
+// recomputed and chunked are the options as a manifest has them, where what is usual is left out.
+func recomputed(what string) string {
+	if what == "none" {
+		return ""
+	}
+	return what
+}
+
+func chunked(n int) int {
+	if n <= 1 {
+		return 0
+	}
+	return n
+}
+
+// SameMemory reports whether a program was made to use memory and add numbers up as the options say. Other
+// options of the kind change no result but its rounding.
+func SameMemory(m *manifest.Manifest, o Options) bool {
+	return m.Deterministic == o.Deterministic && m.Recompute == recomputed(o.Recompute) && m.LossChunks == chunked(o.LossChunks)
 }

@@ -129,8 +129,6 @@ type running struct {
 	e         *trainloop.Engine
 	replicas  int
 	optimizer bool
-	rt        *runtime.Runtime
-	before    int64 // bytes of the GPU taken before it was loaded
 	times     []float64
 	result    Result
 }
@@ -216,7 +214,7 @@ func start(rt *runtime.Runtime, dir string, w Workload, t graphgen.Target, o Opt
 	if err != nil {
 		return nil, err
 	}
-	r := &running{w: w, target: t, e: e, replicas: replicas, optimizer: o.Optimizer, rt: rt, before: before}
+	r := &running{w: w, target: t, e: e, replicas: replicas, optimizer: o.Optimizer}
 	if err := e.LoadStart(dir); err != nil {
 		return nil, err
 	}
@@ -235,7 +233,9 @@ func start(rt *runtime.Runtime, dir string, w Workload, t graphgen.Target, o Opt
 		return nil, err
 	}
 	r.times = nil
-	return r, nil
+	inUse, err := rt.GPUMemoryInUse() // before another is loaded
+	r.result.DeviceGB = float64(inUse-before) / 1e9
+	return r, err
 }
 
 func (r *running) run(steps int) error {
@@ -299,11 +299,6 @@ func (r *running) finish(o Options) (Result, error) {
 	x.TokensPerS = float64(r.w.Batch*r.w.Length) / median
 	x.GFLOPS /= median
 	x.PeakMB = peakMB()
-	inUse, err := r.rt.GPUMemoryInUse()
-	if err != nil {
-		return x, err
-	}
-	x.DeviceGB = float64(inUse-r.before) / 1e9
 	if !o.Ops {
 		return x, nil
 	}

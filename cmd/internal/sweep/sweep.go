@@ -141,6 +141,9 @@ func (l *Lab) Train(ctx context.Context, c Cell, resume bool) (*trainloop.Result
 		}
 		smaller, ok := l.smaller(c)
 		if !ok {
+			if saved, e := trainloop.Latest(c.Dir, func(string) {}); e == nil && saved == nil {
+				_ = os.Remove(filepath.Join(c.Dir, trainloop.SettingsFile)) // nothing is lost, and other flags may begin anew
+			}
 			return nil, fmt.Errorf("%w; a smaller --batch, --recompute attention or --loss-chunks 8 take less", err)
 		}
 		if l.Progress.Note != nil {
@@ -221,20 +224,23 @@ func (l *Lab) batches(c Cell, s trainloop.Settings) (*corpus.Shuffled, error) {
 // program writes the run's program unless the folder has it.
 func (l *Lab) program(c Cell, s trainloop.Settings) error {
 	dir := ProgramDir(c.Dir)
+	o := program.Options{
+		Target: l.Target, Precision: GraphPrecision(s.Precision), Deterministic: s.Deterministic, Recompute: l.Recompute, LossChunks: l.LossChunks,
+		Batch: s.MicroBatch, Length: s.Length, Seed: s.Seed, Graphs: []string{"grad", "update", "eval"}}
 	if m, err := manifest.Read(dir); err == nil {
 		config, err := compact(m.Config)
 		if err != nil {
 			return err
 		}
-		if config == string(s.Config) && m.Target == s.Target && m.Precision == GraphPrecision(s.Precision) && m.Deterministic == s.Deterministic && m.Batch == s.MicroBatch && m.Length == s.Length && m.Seed == s.Seed && m.Verify(dir) == nil {
+		same := config == string(s.Config) && m.Target == s.Target && m.Precision == o.Precision && m.Batch == s.MicroBatch && m.Length == s.Length && m.Seed == s.Seed
+		if same && program.SameMemory(m, o) && m.Verify(dir) == nil {
 			return nil
 		}
-		if _, err := trainloop.ReadSettings(c.Dir); err == nil {
+		if _, err := trainloop.ReadSettings(c.Dir); err == nil && !same && !l.Override {
 			return nil // trainloop compares settings and says what differs
 		}
 	}
-	_, err := program.Write(dir, c.Variant, program.Options{
-		Target: l.Target, Precision: GraphPrecision(s.Precision), Deterministic: s.Deterministic, Recompute: l.Recompute, LossChunks: l.LossChunks, Batch: s.MicroBatch, Length: s.Length, Seed: s.Seed, Graphs: []string{"grad", "update", "eval"}})
+	_, err := program.Write(dir, c.Variant, o)
 	return err
 }
 
