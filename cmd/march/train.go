@@ -123,7 +123,7 @@ func stopped(ctx context.Context, dir string, err error) error {
 		return err
 	}
 	cause := context.Cause(ctx)
-	if !errors.Is(err, cause) { // stopping failed, too
+	if !errors.Is(err, cause) && !errors.Is(err, context.Canceled) { // stopping failed, too
 		cause = fmt.Errorf("%w; %s", cause, strings.Join(strings.Fields(err.Error()), " "))
 	}
 	c, e := trainloop.Latest(dir, func(string) {})
