@@ -7,7 +7,7 @@ CHECKER  := $(CACHE)/checker-onnx-1.23.2
 STATIC   := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
-.PHONY: all setup setup-cuda build bench test test-race check-onnx lint generate goldens clean
+.PHONY: all setup setup-cuda build bench test test-race test-tools check-onnx lint generate goldens clean
 
 all: build
 
@@ -29,6 +29,11 @@ bench: setup build
 
 test: setup
 	$(GO) test ./...
+
+# The tools that are not Go: Python's own test runner, no package but the checker's.
+test-tools: $(CHECKER)/bin/python
+	$(CHECKER)/bin/python -m unittest discover tools/gpu
+	cd tools/oracle && $(CHECKER)/bin/python -m unittest test_check_onnx
 
 # The packages with goroutines, under the race detector.
 test-race: setup

@@ -33,16 +33,11 @@ func (f activation) apply(x *Tensor, t Target) *Tensor {
 
 // gradient is dy·f'(x).
 func (f activation) gradient(x, dy *Tensor, t Target) *Tensor {
-	if lookUpSlopes && f.slope != nil && x.DType() == BFloat16 && t.contrib() {
+	if f.slope != nil && x.DType() == BFloat16 && t.contrib() {
 		return Mul(dy, f.lookUp(x))
 	}
 	return f.grad(x, f.apply(x, t), dy)
 }
-
-// lookUpSlopes says whether derivatives in bfloat16 are looked up in a table. It is a constant
-// so that either way can be measured: for GELU the table takes 15 reads and writes
-// of an array (scale, two bounds, index of twice the size, look-up, product), the arithmetic 31.
-const lookUpSlopes = true
 
 // A table of slopes holds f'(i/slopeSteps) for |i| ≤ slopeBound·slopeSteps.
 const (
@@ -53,7 +48,8 @@ const (
 // lookUp is f'(x) for x in bfloat16, which has few values: those from 1/16 on are looked up
 // exactly, smaller ones are rounded towards zero by at most 1/2048, which changes no slope
 // near zero by more than rounding to bfloat16 does. What is negative counts
-// from the table's end.
+// from the table's end. With the product that is 15 reads and writes of an array (scale, two
+// bounds, index of twice the size, look-up), by arithmetic 29 for GELU.
 func (f activation) lookUp(x *Tensor) *Tensor {
 	const n = slopeBound * slopeSteps
 	slopes := make([]float64, 2*n+1)

@@ -190,7 +190,7 @@ func shorten(list []string) string {
 // the outputs is undefined.
 //
 // On a GPU, too, it returns when the run is done. ONNX Runtime can be told to return when
-// it is queued (disable_synchronize_execution_providers), but 1.29 then frees pinned
+// it is queued (disable_synchronize_execution_providers), but 1.29 and 1.30 then free pinned
 // memory from a callback in the stream, where CUDA forbids it, and ends the process.
 func (b *Binding) Run() error {
 	b.mu.Lock()

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	ort "github.com/yalue/onnxruntime_go"
 
@@ -15,14 +14,22 @@ import (
 )
 
 // On a GPU everything follows one stream: ONNX Runtime's kernels in all sessions, and the
-// copies and fills of this package. So what is queued first is done first, no run need be
-// waited for before the next is queued, and only Download waits.
+// copies and fills of this package. So what is queued first is done first. ONNX Runtime waits
+// for each run (Binding.Run); copies and fills are not waited for, Download is.
 
 const cudaProvider = "CUDAExecutionProvider"
 
 // openGPU makes the GPU ready and proves with a small model that ONNX Runtime can use it.
 func (r *Runtime) openGPU() error {
-	gpu, err := cudadrv.Open(r.device.Index)
+	gpus, err := cudadrv.GPUs()
+	if err == nil && r.device.Index < len(gpus) && !slices.Contains(r.Providers(), cudaProvider) {
+		err = fmt.Errorf("the ONNX Runtime library %s (%s) is built without CUDA; `%s` installs one that has it", r.lib.Version, r.lib.Path, ortlib.SetupCUDACommand)
+		r.why = fmt.Sprintf("%s: %v", gpus[r.device.Index].Name, err)
+		return err
+	}
+	if err == nil {
+		r.gpu, err = cudadrv.Open(r.device.Index)
+	}
 	if err != nil {
 		// No driver or no GPU is nothing that "auto" need explain.
 		if text := err.Error(); !strings.HasPrefix(text, "no NVIDIA driver") && !strings.Contains(text, "CUDA_ERROR_NO_DEVICE") {
@@ -30,21 +37,15 @@ func (r *Runtime) openGPU() error {
 		}
 		return err
 	}
-	if !slices.Contains(r.Providers(), cudaProvider) {
-		err = fmt.Errorf("the ONNX Runtime library %s (%s) is built without CUDA; `%s` installs one that has it", r.lib.Version, r.lib.Path, ortlib.SetupCUDACommand)
-	} else {
-		r.gpu = gpu
-		r.device.Kind = "cuda"
-		if err = r.selfTest(); err != nil {
-			err = fmt.Errorf("ONNX Runtime %s cannot use it: %w; `march doctor` says what is missing", r.lib.Version, err)
-		}
+	r.device.Kind = "cuda"
+	if err := r.selfTest(); err != nil {
+		err = fmt.Errorf("ONNX Runtime %s cannot use it: %w; `march doctor` says what is missing", r.lib.Version, err)
+		r.why = fmt.Sprintf("%s: %v", r.gpu.Name, err)
+		r.gpu.Close()
+		r.gpu = nil
+		return err
 	}
-	if err != nil {
-		r.gpu = gpu // so that it is closed as well
-		r.Close()
-		r.closed, r.gpu, r.why = false, nil, fmt.Sprintf("%s: %v", gpu.Name, err)
-	}
-	return err
+	return nil
 }
 
 // Unused says, where "auto" was asked for and the CPU is taken though there is a GPU, why;
@@ -136,36 +137,3 @@ func outOfMemory(err error) error {
 
 // IsOutOfMemory reports whether a GPU had no memory left.
 func IsOutOfMemory(err error) bool { return errors.Is(err, cudadrv.ErrMemory) }
-
-// Timer measures a device's own time between two places in what is queued.
-type Timer struct {
-	r     *Runtime
-	begin *cudadrv.Mark
-	clock time.Time
-}
-
-// StartTimer begins behind what is queued.
-func (r *Runtime) StartTimer() (*Timer, error) {
-	t := &Timer{r: r, clock: time.Now()}
-	if r.gpu == nil {
-		return t, nil
-	}
-	var err error
-	t.begin, err = r.gpu.Mark()
-	return t, err
-}
-
-// Stop waits for what is queued and returns the time since the start: the GPU's, on a CPU
-// the clock's.
-func (t *Timer) Stop() (time.Duration, error) {
-	if t.begin == nil {
-		return time.Since(t.clock), nil
-	}
-	defer t.begin.Close()
-	end, err := t.r.gpu.Mark()
-	if err != nil {
-		return 0, err
-	}
-	defer end.Close()
-	return end.Since(t.begin)
-}

@@ -40,7 +40,7 @@ int cuDeviceGetAttribute(int *v, int what, int d) { *v = what == 75 ? 9 : what =
 NEVER(cuGetErrorName) NEVER(cuGetErrorString) NEVER(cuDevicePrimaryCtxRetain) NEVER(cuDevicePrimaryCtxRelease_v2) NEVER(cuCtxSetCurrent)
 NEVER(cuStreamCreate) NEVER(cuStreamDestroy_v2) NEVER(cuStreamSynchronize) NEVER(cuMemGetInfo_v2) NEVER(cuMemAlloc_v2) NEVER(cuMemFree_v2)
 NEVER(cuMemHostAlloc) NEVER(cuMemFreeHost) NEVER(cuMemsetD8Async) NEVER(cuMemcpyHtoDAsync_v2) NEVER(cuMemcpyDtoHAsync_v2) NEVER(cuMemcpyDtoDAsync_v2)
-NEVER(cuEventCreate) NEVER(cuEventDestroy_v2) NEVER(cuEventRecord) NEVER(cuEventSynchronize) NEVER(cuEventElapsedTime)`
+NEVER(cuEventCreate) NEVER(cuEventDestroy_v2) NEVER(cuEventRecord) NEVER(cuEventSynchronize)`
 
 func TestSearchCUDA(t *testing.T) {
 	library := fakeVersion(t, ortlib.Version)

@@ -25,12 +25,12 @@ const (
 // path and one of the Source constants. In order: the environment variable
 // MARCH_ONNXRUNTIME_LIB, the set-up's cache, libraries installed in the system.
 // In the cache, the build with CUDA goes first where the machine has NVIDIA's
-// driver, whatever the device: a process can load one library only. A variable that names no usable library is an
-// error; nothing else is tried then. tried has a line for every place looked at
-// and why it would not do. It loads each candidate to see its version, but
-// starts none.
+// driver, whatever the device: a process can load one library only. A variable
+// that names no usable library is an error; nothing else is tried then. tried has
+// a line for every place looked at and why it would not do. It loads each
+// candidate to see its version, but starts none.
 func Discover() (path, source string, tried []string, err error) {
-	found, err := discover("")
+	found, err := search("", false)
 	if err != nil {
 		return "", "", found.tried, err
 	}
@@ -62,9 +62,6 @@ func discoverFor(explicit string, device Device) (discovery, error) {
 	}
 	return d, err
 }
-
-// discover is discoverFor any device.
-func discover(explicit string) (discovery, error) { return search(explicit, false) }
 
 // search finds a library, with cuda one that has its CUDA provider beside it.
 func search(explicit string, cuda bool) (discovery, error) {

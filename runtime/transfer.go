@@ -10,7 +10,7 @@ import (
 
 // Upload and Download, and their forms for bytes, are the only ways data gets
 // into and out of tensors, so that a tensor's memory can lie on any device. On a GPU all
-// of them follow what was queued before; Upload returns at once, Download waits.
+// of them follow what was queued before; Upload of up to 8 MiB returns at once, Download waits.
 
 var (
 	errFreed        = errors.New("the buffer is freed")

@@ -12,10 +12,7 @@ import (
 // TestCUDAGraph: a recorded graph adds each micro-batch to the sums once, whatever thread asks for
 // it, and starts from sums of zero.
 func TestCUDAGraph(t *testing.T) {
-	rt := openRuntime(t)
-	if rt.GPU() == "" {
-		t.Skip("MARCH_TEST_DEVICE=cuda asks for it: CUDA graphs are a GPU's")
-	}
+	rt := openGPU(t)
 	g, _ := readGolden(t, filepath.Join(goldens, "sharing_decoder_baseline"))
 	sums := map[string][]float32{}
 	for _, mode := range []string{"off", "on", "auto"} {

@@ -259,7 +259,7 @@ func (e *Engine) Update(rate float64, step, count int64) (norm float64, err erro
 	return float64(n), err
 }
 
-// queueUpdate is Update without the norm; on a GPU it does not wait for the end.
+// queueUpdate is Update, but for reading the norm.
 func (e *Engine) queueUpdate(rate float64, step, count int64) error {
 	if err := e.Merge(); err != nil {
 		return err

@@ -29,10 +29,7 @@ import (
 // ReLU cannot be exchanged (mix), or a database of unit variance is attended to, the bounds are
 // wider.
 func TestBFloat16(t *testing.T) {
-	gpu := openRuntime(t)
-	if gpu.GPU() == "" {
-		t.Skip("MARCH_TEST_DEVICE=cuda asks for it: ONNX Runtime computes in bfloat16 on GPUs only")
-	}
+	gpu := openGPU(t) // ONNX Runtime computes in bfloat16 there only
 	cpu, err := runtime.Open(runtime.Options{Device: runtime.Device{Kind: "cpu"}, Threads: 2})
 	if err != nil {
 		t.Fatal(err)

@@ -36,6 +36,16 @@ func openRuntime(t testing.TB) *runtime.Runtime {
 	return rt
 }
 
+// openGPU is openRuntime for tests of a GPU, which are skipped, saying why, without one.
+func openGPU(t testing.TB) *runtime.Runtime {
+	t.Helper()
+	rt := openRuntime(t)
+	if rt.GPU() == "" {
+		t.Skip("needs a GPU; MARCH_TEST_DEVICE=cuda says there is one")
+	}
+	return rt
+}
+
 // TestGoldens compares loss, logits, every gradient, and ten AdamW steps with the
 // independent implementation: each variant of each architecture, for both targets.
 func TestGoldens(t *testing.T) {

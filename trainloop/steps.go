@@ -22,9 +22,9 @@ func noLabels(step, first, n int64) error {
 }
 
 // Step takes optimizer step number step (from 1) with n micro-batches from number first on:
-// [Engine.Accumulate] and [Engine.Update] in one. On a GPU it returns as soon as the work is
-// queued. While it runs, the next micro-batch is prepared: with more, also that of the next
-// step, from number first+n on. [Engine.Results] gives what came of it.
+// [Engine.Accumulate] and [Engine.Update] in one. On a GPU it leaves loss and norm on the device. While
+// a micro-batch runs, the next one is prepared: with more, also that of the next step, from number
+// first+n on. [Engine.Results] gives what came of it.
 func (e *Engine) Step(step, first, n int64, rate float64, more bool) error {
 	if e.history == nil {
 		sums, err := e.Accumulate(step, first, n)

@@ -107,7 +107,7 @@ func TestCopyBesideParameter(t *testing.T) {
 // TestUpdateMakesCopies of each range behind its parameters.
 func TestUpdateMakesCopies(t *testing.T) {
 	c := mustFind(t, "baseline", "tiny").Config
-	g := must[*Graph](t)(c.Training.UpdateWithCopies([]Range{{"decayed", 4096, true}, {"plain", 4096, false}}))
+	g := must[*Graph](t)(c.Training.Update([]Range{{"decayed", 4096, true}, {"plain", 4096, false}}, true))
 	p := must[*graphgen.Program](t)(g.Compile(graphgen.ORT))
 	_, out := ports(&Graph{p.Graph, nil})
 	for _, r := range []string{"decayed", "plain"} {

@@ -291,14 +291,9 @@ type Range struct {
 }
 
 // Update is the optimizer's graph (update.onnx) over flat buffers: for each range its
-// parameters, summed gradients and moments.
-func (t Training) Update(ranges []Range) (*Graph, error) { return t.update(ranges, false) }
-
-// UpdateWithCopies is Update for graphs that compute in bfloat16: it gives a copy of each
-// range's new parameters too ([CopyName]).
-func (t Training) UpdateWithCopies(ranges []Range) (*Graph, error) { return t.update(ranges, true) }
-
-func (t Training) update(ranges []Range, copies bool) (*Graph, error) {
+// parameters, summed gradients and moments. With copies, for graphs that compute in bfloat16,
+// it gives a copy of each range's new parameters too ([CopyName]).
+func (t Training) Update(ranges []Range, copies bool) (*Graph, error) {
 	g := graphgen.New()
 	err := build(func() error {
 		count, lr, step := g.Input(Count, graphgen.Int64), g.Input(Rate, graphgen.Float32), g.Input(Step, graphgen.Int64)

@@ -66,7 +66,7 @@ func TestInterfaces(t *testing.T) {
 		{"eval", c.Eval, true, dynamic, []string{"logprob float32[-1,-1]", "top int64[-1,-1]"}},
 		{"infer", c.Infer, true, dynamic[:1], []string{"logits float32[-1,-1,2048]"}},
 		{"update", func() (*Graph, error) {
-			return c.Training.Update([]Range{{"decayed", 4096, true}, {"plain", 4096, false}})
+			return c.Training.Update([]Range{{"decayed", 4096, true}, {"plain", 4096, false}}, false)
 		}, false, slices.Concat([]string{"count int64[]", "lr float32[]", "step int64[]"}, update("decayed"), update("plain")),
 			[]string{"grad_norm float32[]", "decayed.new float32[4096]", "decayed.m.new float32[4096]", "decayed.v.new float32[4096]",
 				"plain.new float32[4096]", "plain.m.new float32[4096]", "plain.v.new float32[4096]"}},
@@ -204,7 +204,7 @@ func checkNodes(t *testing.T, name string, g *graphgen.Graph, c Config) {
 func TestUpdateIsSmall(t *testing.T) {
 	c := mustFind(t, "baseline", "tiny").Config
 	for _, elements := range []int{4096, 4096 * 1000} {
-		g, err := c.Training.Update([]Range{{"decayed", elements, true}, {"plain", 4096, false}})
+		g, err := c.Training.Update([]Range{{"decayed", elements, true}, {"plain", 4096, false}}, false)
 		if err != nil {
 			t.Fatal(err)
 		}

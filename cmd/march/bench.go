@@ -70,6 +70,7 @@ var benchCommand = command{
 				*atOnce = min(max(1, *atOnce), len(cells))
 			} else if *atOnce, options.Threads = shares(*atOnce, options.Threads, len(cells), model.scale); options.Threads != rt.Threads() {
 				rt.Close()
+				options.Device = rt.Device() // known to be the CPU
 				again, err := lab.open(e, options)
 				if err != nil {
 					return err

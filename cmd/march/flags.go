@@ -278,7 +278,7 @@ func addArithmeticFlags(f *pflag.FlagSet) *arithmeticFlags {
 // check refuses arithmetic that there is not.
 func (a *arithmeticFlags) check() error {
 	if !slices.Contains(sweep.Precisions(), a.precision) {
-		return usagef("--precision %q is not one of %s", a.precision, joined(sweep.Precisions()))
+		return notOneOf("precision", a.precision, sweep.Precisions())
 	}
 	return nil
 }
@@ -313,7 +313,7 @@ func addMemoryFlags(f *pflag.FlagSet) *memoryFlags {
 
 func (m *memoryFlags) check() error {
 	if !slices.Contains(program.Recomputes(), m.recompute) {
-		return usagef("--recompute %q is not one of %s", m.recompute, joined(program.Recomputes()))
+		return notOneOf("recompute", m.recompute, program.Recomputes())
 	}
 	if m.lossChunks < 1 {
 		return usagef("--loss-chunks %d: wanted 1 or more", m.lossChunks)
@@ -328,7 +328,7 @@ func addCUDAGraphFlag(f *pflag.FlagSet) *string {
 
 func checkCUDAGraph(text string) error {
 	if !slices.Contains(trainloop.CUDAGraphs(), text) {
-		return usagef("--cuda-graph %q is not one of %s", text, joined(trainloop.CUDAGraphs()))
+		return notOneOf("cuda-graph", text, trainloop.CUDAGraphs())
 	}
 	return nil
 }

@@ -167,7 +167,7 @@ func (s *suiteFlags) suites() ([]sweep.Suite, error) {
 			list = append(list, sweep.ReadySuite{Suite: x})
 		default:
 			known := []string{"ppl", "grammar", "blimp", "lambada"}
-			return nil, usagef("--suite %q is not one of %s%s", name, strings.Join(known, ", "), didYouMean(name, known, ""))
+			return nil, notOneOf("suite", name, known)
 		}
 	}
 	return list, nil

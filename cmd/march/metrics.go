@@ -43,7 +43,7 @@ var metricsCommand = command{
 		return func(_ context.Context, e *env, paths []string) error {
 			switch {
 			case !slices.Contains(metricsFormats, *format):
-				return usagef("--format %q is not one of %s%s", *format, joined(metricsFormats), didYouMean(*format, metricsFormats, ""))
+				return notOneOf("format", *format, metricsFormats)
 			case *board != "" && f.Changed("format"):
 				return usagef("--tensorboard and --format %s exclude each other", *format)
 			}

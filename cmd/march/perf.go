@@ -60,6 +60,11 @@ var perfCommand = command{
 			}
 			o := perf.Options{Recompute: memory.recompute, LossChunks: memory.lossChunks, CUDAGraph: *cudaGraph, Replicas: *replicas, Optimizer: *optimizer, Warmup: *warmup, Ops: *ops || *nodes > 0, Nodes: *nodes, Rounds: min(5, *steps)}
 			o.Steps = (*steps + o.Rounds - 1) / o.Rounds
+			for _, p := range strings.Split(*precisions, ",") {
+				if err := (&arithmeticFlags{precision: p}).check(); err != nil {
+					return err
+				}
+			}
 			for _, t := range strings.Split(*targets, ",") {
 				target, err := graphgen.ParseTarget(t)
 				if err != nil {
@@ -143,7 +148,7 @@ func perfWorkloads(names []string, model *selection, batch, seq int) ([]perf.Wor
 			}
 		}
 		if !found {
-			return nil, usagef("--workload %q is not one of %s%s", name, strings.Join(workloadNames(), ", "), didYouMean(name, workloadNames(), ""))
+			return nil, notOneOf("workload", name, workloadNames())
 		}
 	}
 	if !model.empty() {

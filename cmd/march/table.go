@@ -53,9 +53,9 @@ var tableCommand = command{
 			case *asJSON:
 				format = results.JSON
 			case *by != "" && !slices.Contains(results.Levels, *by):
-				return usagef("--by %q is not one of %s%s", *by, joined(results.Levels), didYouMean(*by, results.Levels, ""))
+				return notOneOf("by", *by, results.Levels)
 			case *like != "" && !slices.Contains(likeStudies, *like):
-				return usagef("--like %q is not one of %s%s", *like, joined(likeStudies), didYouMean(*like, likeStudies, ""))
+				return notOneOf("like", *like, likeStudies)
 			case *like != "" && (*by != "" || *verdicts || *against != "" || *metrics != nil):
 				return usagef("--like %s has its own columns: --by, --verdicts, --against and --metric do not go with it", *like)
 			case *beside && *like == "":
@@ -67,7 +67,7 @@ var tableCommand = command{
 			}
 			for _, m := range *metrics {
 				if known := results.VerdictMeasures(); !slices.Contains(known, m) {
-					return usagef("--metric %q is not one of %s%s", m, joined(known), didYouMean(m, known, ""))
+					return notOneOf("metric", m, known)
 				}
 			}
 			runs, err := results.Load(paths...)

@@ -12,6 +12,11 @@ import (
 	"github.com/agnivade/levenshtein"
 )
 
+// notOneOf is the error of a flag that takes one of a few words.
+func notOneOf(flag, word string, known []string) error {
+	return usagef("--%s %q is not one of %s%s", flag, word, joined(known), didYouMean(word, known, ""))
+}
+
 // didYouMean names the known words nearest to a mistyped one, if any is near; each is
 // shown behind prefix.
 func didYouMean(word string, known []string, prefix string) string {

@@ -253,10 +253,7 @@ func (w *writer) graph(name string) error {
 	case "grad":
 		g, err = c.Train(d)
 	case "update":
-		g, err = c.Training.Update(updateRanges(w.m.Ranges))
-		if d.Compute == graphgen.BFloat16 {
-			g, err = c.Training.UpdateWithCopies(updateRanges(w.m.Ranges))
-		}
+		g, err = c.Training.Update(updateRanges(w.m.Ranges), d.Compute == graphgen.BFloat16)
 	case "step":
 		g, err = c.Single(d)
 	case "eval":

@@ -40,8 +40,8 @@ type Lab struct {
 	Target   graphgen.Target
 	// Precision is one of Precisions; "": fp32. The runtime must be opened for it.
 	Precision string
-	// Recompute and LossChunks trade a GPU's time for its memory: see program.Options. A folder that
-	// has a program keeps it.
+	// Recompute and LossChunks trade a GPU's time for its memory: see program.Options. A folder's program is
+	// written anew where they differ: that changes rounding only.
 	Recompute  string
 	LossChunks int
 	CUDAGraph  string // of trainloop.EngineOptions

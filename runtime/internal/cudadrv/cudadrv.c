@@ -38,8 +38,7 @@ typedef int result;                        // CUresult, 0 where a call went well
   F(cuEventCreate, void **, unsigned)                                         \
   F(cuEventDestroy_v2, void *)                                                \
   F(cuEventRecord, void *, void *)                                            \
-  F(cuEventSynchronize, void *)                                               \
-  F(cuEventElapsedTime, float *, void *, void *)
+  F(cuEventSynchronize, void *)
 
 #define DECLARE(name, ...) static result (*name)(__VA_ARGS__);
 FUNCTIONS(DECLARE)
@@ -214,7 +213,7 @@ char *cudadrv_free_host(void *context, void *memory) {
 
 char *cudadrv_event(void *context, void **event) {
   CONTEXT();
-  TRY(cuEventCreate, event, 0);
+  TRY(cuEventCreate, event, 2); // without a clock: DISABLE_TIMING
   return NULL;
 }
 
@@ -233,11 +232,5 @@ char *cudadrv_record(void *context, void *stream, void *event) {
 char *cudadrv_wait(void *context, void *event) {
   CONTEXT();
   TRY(cuEventSynchronize, event);
-  return NULL;
-}
-
-char *cudadrv_elapsed(void *context, void *begin, void *end, float *milliseconds) {
-  CONTEXT();
-  TRY(cuEventElapsedTime, milliseconds, begin, end);
   return NULL;
 }

@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"time"
 	"unsafe"
 )
 
@@ -234,41 +233,4 @@ func (d *Device) MemoryInUse() (int64, error) {
 	var available, total C.size_t
 	err := take(C.cudadrv_memory(d.context, &available, &total))
 	return int64(total - available), err
-}
-
-// Mark is a place in the stream.
-type Mark struct {
-	d     *Device
-	event unsafe.Pointer
-}
-
-// Mark marks the place behind what is queued.
-func (d *Device) Mark() (*Mark, error) {
-	m := &Mark{d: d}
-	if err := take(C.cudadrv_event(d.context, &m.event)); err != nil {
-		return nil, err
-	}
-	if err := take(C.cudadrv_record(d.context, d.stream, m.event)); err != nil {
-		m.Close()
-		return nil, err
-	}
-	return m, nil
-}
-
-// Since waits for the mark and returns the device's time between an earlier one and it.
-func (m *Mark) Since(earlier *Mark) (time.Duration, error) {
-	if err := take(C.cudadrv_wait(m.d.context, m.event)); err != nil {
-		return 0, err
-	}
-	var ms C.float
-	err := take(C.cudadrv_elapsed(m.d.context, earlier.event, m.event, &ms))
-	return time.Duration(float64(ms) * float64(time.Millisecond)), err
-}
-
-// Close forgets the mark.
-func (m *Mark) Close() {
-	if m.event != nil {
-		take(C.cudadrv_free_event(m.d.context, m.event))
-		m.event = nil
-	}
 }

@@ -48,6 +48,5 @@ char *cudadrv_event(void *context, void **event);
 char *cudadrv_free_event(void *context, void *event);
 char *cudadrv_record(void *context, void *stream, void *event);
 char *cudadrv_wait(void *context, void *event); // blocks the calling thread
-char *cudadrv_elapsed(void *context, void *begin, void *end, float *milliseconds);
 
 #endif
