@@ -164,25 +164,20 @@ func (t *Table) html() string {
 		return b.String() + "<p>" + esc(t.Empty) + "</p>\n"
 	}
 	l := t.layout(style{best: func(s string) string { return "<b>" + esc(s) + "</b>" }, plain: esc})
-	var shown []int // the table's column behind each of the layout's
-	for i, c := range t.Columns {
-		if !c.detail && (i == 0 || c.join == "" || t.Columns[i-1].Key != c.join) {
-			shown = append(shown, i)
-		}
-	}
 	b.WriteString("<div class=\"wide\"><table>\n<thead><tr>")
-	for i, title := range l.titles {
+	for _, c := range l.columns {
 		class := ""
-		if t.Columns[shown[i]].Numeric() {
+		if t.Columns[c.of].Numeric() {
 			class = ` class="n"`
 		}
-		fmt.Fprintf(&b, "<th%s title=\"%s\"><button>%s</button></th>", class, esc(l.about[i]), title)
+		fmt.Fprintf(&b, "<th%s title=\"%s\"><button>%s</button></th>", class, esc(c.about), c.title)
 	}
 	b.WriteString("</tr></thead>\n<tbody>\n")
 	for r, row := range l.rows {
 		b.WriteString("<tr>")
 		for i, text := range row {
-			c, x := t.Columns[shown[i]], t.Rows[r][shown[i]]
+			of := l.columns[i].of
+			c, x := t.Columns[of], t.Rows[r][of]
 			switch {
 			case c.Numeric() && x.N > 0 && !math.IsNaN(x.Mean) && !math.IsInf(x.Mean, 0):
 				fmt.Fprintf(&b, `<td class="n" data-v="%s">%s</td>`, number(x.Mean), text)
