@@ -1,6 +1,7 @@
 package results
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 
@@ -43,38 +44,16 @@ func agreement(list []compared) *Table {
 		}
 		same := 0
 		for i := range c.x {
-			if sign(c.x[i]) == sign(c.y[i]) {
+			if cmp.Compare(c.x[i], 0) == cmp.Compare(c.y[i], 0) {
 				same++
 			}
 		}
 		row := Row{{Text: c.measure}, {Text: c.ours}, {Text: c.study}, {Mean: float64(len(c.x)), N: 1},
 			say(float64(same), fmt.Sprintf("%d of %d", same, len(c.x))), {}, {}}
 		if rho, p := stats.Spearman(c.x, c.y); !math.IsNaN(rho) {
-			row[5], row[6] = say(rho, signed(rho)), say(p, probability(p))
+			row[5], row[6] = say(rho, perplexity.difference(rho, 1, 0, true)), say(p, probability(p))
 		}
 		t.Rows = append(t.Rows, row)
 	}
 	return t
-}
-
-func sign(x float64) int {
-	switch {
-	case x > 0:
-		return 1
-	case x < 0:
-		return -1
-	}
-	return 0
-}
-
-// signed prints a correlation.
-func signed(x float64) string {
-	switch text := fmt.Sprintf("%.2f", math.Abs(x)); {
-	case text == "0.00":
-		return text
-	case x < 0:
-		return "−" + text
-	default:
-		return "+" + text
-	}
 }

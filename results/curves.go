@@ -26,28 +26,40 @@ type point struct {
 type curve []point
 
 // along says by what a curve is read.
-type along func(point) float64
+type along int
 
-func bySteps(p point) float64   { return p.step }
-func byFLOPs(p point) float64   { return p.flops }
-func bySeconds(p point) float64 { return p.seconds }
+const (
+	bySteps along = iota
+	byFLOPs
+	bySeconds
+)
+
+func (by along) of(p point) float64 {
+	switch by {
+	case byFLOPs:
+		return p.flops
+	case bySeconds:
+		return p.seconds
+	}
+	return p.step
+}
 
 // end is where the curve ends; 0 of an empty one.
 func (c curve) end(by along) float64 {
 	if len(c) == 0 {
 		return 0
 	}
-	return by(c[len(c)-1])
+	return by.of(c[len(c)-1])
 }
 
 // at reads the loss at x, on a straight line between the points beside it. ok is false outside.
 func (c curve) at(by along, x float64) (loss float64, ok bool) {
 	for i, p := range c {
-		switch b := by(p); {
+		switch b := by.of(p); {
 		case b == x:
 			return p.loss, true
 		case b > x && i > 0:
-			a := by(c[i-1])
+			a := by.of(c[i-1])
 			t := (x - a) / (b - a)
 			return c[i-1].loss*(1-t) + p.loss*t, true
 		case b > x:

@@ -95,6 +95,9 @@ func TestGolden(t *testing.T) {
 			t.Run(c.name+"/"+string(f), func(t *testing.T) {
 				got := write(t, c.table, f, c.width)
 				golden(t, c.name+"."+extension[f], got)
+				if f == LaTeX && bytes.Contains(got, []byte(`\textbackslash`)) { // no text of these tables has a backslash
+					t.Errorf("escaped twice:\n%s", got)
+				}
 				for line := range strings.Lines(string(got)) {
 					if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); f == Text && n > c.width {
 						t.Errorf("a line of %d characters in a width of %d: %s", n, c.width, line)

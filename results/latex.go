@@ -19,14 +19,14 @@ func (t *Table) latex(b *bytes.Buffer) {
 		plain: tex,
 	})
 	b.WriteString("% needs \\usepackage{booktabs}\n\\begin{tabular}{")
-	for _, a := range l.align {
-		if a == tw.AlignRight {
+	for _, c := range l.columns {
+		if c.align == tw.AlignRight {
 			b.WriteByte('r')
 		} else {
 			b.WriteByte('l')
 		}
 	}
-	fmt.Fprintf(b, "}\n\\toprule\n%s \\\\\n\\midrule\n", strings.Join(l.titles, " & "))
+	fmt.Fprintf(b, "}\n\\toprule\n%s \\\\\n\\midrule\n", strings.Join(l.titles(), " & "))
 	for _, row := range l.rows {
 		fmt.Fprintf(b, "%s \\\\\n", strings.Join(row, " & "))
 	}

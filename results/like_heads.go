@@ -19,11 +19,24 @@ import (
 // With beside, the study's own runs follow, and how far the two agree; flops gives a variant's training
 // FLOPs a token at the study's size, 0 where it is not known.
 func LikeHeads(runs []record.Run, beside bool, flops func(variant string) int64) ([]*Table, error) {
-	entries, budgets, notes := gather(runs)
 	verdicts, err := Judge(runs, VerdictOptions{Measures: []string{"valid_loss"}})
 	if err != nil {
 		return nil, err
 	}
+	seen := map[string]int64{} // each takes a graph at the study's size
+	return likeHeads(runs, verdicts, beside, func(variant string) int64 {
+		n, ok := seen[variant]
+		if !ok {
+			n = flops(variant)
+			seen[variant] = n
+		}
+		return n
+	})
+}
+
+// likeHeads is LikeHeads with verdicts that were made already, on other measures too.
+func likeHeads(runs []record.Run, verdicts *Verdicts, beside bool, flops func(variant string) int64) ([]*Table, error) {
+	entries, budgets, notes := gather(runs)
 	var tables []*Table
 	var agree []compared
 	for group := range budgets {
@@ -35,11 +48,20 @@ func LikeHeads(runs []record.Run, beside bool, flops func(variant string) int64)
 		if base < 0 {
 			continue
 		}
-		h := &likeHeads{base: rows[base], verdicts: verdicts, curves: map[*record.Run]*runCurves{}}
+		h := &headsTable{base: rows[base], tests: verdicts.Tests, curves: map[*record.Run]*runCurves{}}
+		budget := ""
+		if len(budgets) > 1 {
+			budget = letter(group)
+		}
+		for _, v := range verdicts.List {
+			if v.Measure.Key == "valid_loss" && v.Budget == budget {
+				h.verdicts = append(h.verdicts, v)
+			}
+		}
 		h.rows = append([]*entry{h.base}, slices.Delete(rows, base, base+1)...)
 		t := h.table()
-		if len(budgets) > 1 {
-			t.Title = "Budget " + letter(group)
+		if budget != "" {
+			t.Title = "Budget " + budget
 		}
 		t.Notes = slices.Concat(t.Notes, budgetNotes(entries, budgets)[group:group+1], machineNotes(h.rows), seedNotes(h.rows), h.warnings.sentences())
 		tables = append(tables, t)
@@ -55,10 +77,11 @@ func LikeHeads(runs []record.Run, beside bool, flops func(variant string) int64)
 	return tables, nil
 }
 
-type likeHeads struct {
+type headsTable struct {
 	base     *entry
-	rows     []*entry // the baseline first
-	verdicts *Verdicts
+	rows     []*entry  // the baseline first
+	verdicts []Verdict // on the budget's validation losses
+	tests    int       // that their correction is over
 	curves   map[*record.Run]*runCurves
 	warnings warnings
 	flops    []float64 // of each row: the difference at equal FLOPs; NaN where there is none
@@ -87,9 +110,9 @@ func columnsLikeHeads() []Column {
 	}
 }
 
-func (h *likeHeads) table() *Table {
+func (h *headsTable) table() *Table {
 	t := &Table{Columns: columnsLikeHeads()}
-	how := h.reading()
+	how, validated := h.reading()
 	h.flops, h.seconds, h.data = make([]float64, len(h.rows)), make([]float64, len(h.rows)), make([]float64, len(h.rows))
 	for i, e := range h.rows {
 		cells := func(key string) Cell {
@@ -110,11 +133,11 @@ func (h *likeHeads) table() *Table {
 		if e != h.base {
 			base, _, _ := average(h.base, measureOf("parameters").get)
 			row[3] = percentFrom(parameters, base)
-			h.flops[i] = h.mean(e, how, byFLOPs)
-			h.seconds[i] = h.mean(e, how, bySeconds)
+			h.flops[i] = h.mean(e, validated, byFLOPs)
+			h.seconds[i] = h.mean(e, validated, bySeconds)
 			row[8], row[9] = lossDifference(h.flops[i]), lossDifference(h.seconds[i])
 			row[12] = Cell{Text: string(NoVerdict)}
-			for _, v := range h.verdicts.List {
+			for _, v := range h.verdicts {
 				if v.Variant == e.name {
 					h.data[i] = v.Test.Difference
 					row[7] = lossDifference(v.Test.Difference)
@@ -136,14 +159,14 @@ func (h *likeHeads) table() *Table {
 }
 
 // explain says how the table was read and judged.
-func (h *likeHeads) explain(how string) (notes []string) {
+func (h *headsTable) explain(how string) (notes []string) {
 	if how != "" {
 		notes = append(notes, fmt.Sprintf("At equal FLOPs and seconds: %s, of the mean over the seeds that both have; the dearer run is read before its end, where its learning rate had not come down as far, so that the reading favours the cheaper one.", how))
 	}
-	if h.verdicts.Tests > 0 {
-		notes = append(notes, fmt.Sprintf("Verdicts: on valid. loss at equal data, with ± half the 95 %% interval; paired by seed, pooled variance, Holm's correction over %s.", plural(h.verdicts.Tests, "test", "tests")))
+	if h.tests > 0 {
+		notes = append(notes, fmt.Sprintf("Verdicts: on valid. loss at equal data, with ± half the 95 %% interval; paired by seed, pooled variance, Holm's correction over %s.", plural(h.tests, "test", "tests")))
 	}
-	if slices.ContainsFunc(h.verdicts.List, func(v Verdict) bool { return v.Outcome == NoVerdict }) {
+	if slices.ContainsFunc(h.verdicts, func(v Verdict) bool { return v.Why == oneSeed }) {
 		notes = append(notes, "No verdict without several seeds: march bench --seeds 3.")
 	}
 	return notes
@@ -152,9 +175,9 @@ func (h *likeHeads) explain(how string) (notes []string) {
 // leastValidations is how many a curve needs, so that a line between two of them is near the truth.
 const leastValidations = 5
 
-// reading decides which curves are compared, the same ones for all rows, and says it in words; "" where
-// there are none.
-func (h *likeHeads) reading() string {
+// reading decides whether curves of validation or of training losses are compared, the same for all rows,
+// and says it in words; "" where there are none.
+func (h *headsTable) reading() (how string, validated bool) {
 	validated, any := true, false
 	for _, e := range h.rows {
 		for _, r := range e.runs {
@@ -170,27 +193,27 @@ func (h *likeHeads) reading() string {
 	}
 	switch {
 	case !any:
-		return ""
+		return "", false
 	case validated:
-		return "the validation losses of the run, on a line between two of them"
+		return "the validation losses of the run, on a line between two of them", true
 	}
-	return "the training losses, each the mean over a twentieth of the run, since not every run was validated often enough on its way (--validate-every)"
+	return "the training losses, each the mean over a twentieth of the run, since not every run was validated often enough on its way (--validate-every)", false
 }
 
 // mean is the difference from the baseline at an equal cost, over the seeds that both have.
-func (h *likeHeads) mean(e *entry, how string, by along) float64 {
+func (h *headsTable) mean(e *entry, validated bool, by along) float64 {
 	var list []float64
 	for _, r := range e.runs {
 		for _, b := range h.base.runs {
 			if r.Cell.Seed != b.Cell.Seed || h.curves[r] == nil || h.curves[b] == nil {
 				continue
 			}
-			if by(point{seconds: 1}) == 1 && hardware(r) != hardware(b) {
+			if by == bySeconds && hardware(r) != hardware(b) {
 				h.warnings.add("Δ equal seconds", fmt.Sprintf("%s left out: not timed on what %s was.", e.name, h.base.name))
 				continue
 			}
 			x, y := h.curves[r].train, h.curves[b].train
-			if strings.HasPrefix(how, "the validation") {
+			if validated {
 				x, y = h.curves[r].valid, h.curves[b].valid
 			}
 			if d, ok := equal(x, y, by); ok {
@@ -285,7 +308,7 @@ func studyHeads(flops func(string) int64) *Table {
 }
 
 // agreement sets march's differences beside the study's, at equal data, FLOPs and seconds.
-func (h *likeHeads) agreement(title string, flops func(string) int64) (list []compared) {
+func (h *headsTable) agreement(title string, flops func(string) int64) (list []compared) {
 	for _, x := range []struct {
 		measure string
 		ours    []float64

@@ -200,6 +200,66 @@ func TestLikeHeads(t *testing.T) {
 	}
 }
 
+// One page has one verdict on a figure: that of the page, corrected for the tests of all measures.
+func TestLikeHeadsOfVerdicts(t *testing.T) {
+	differ := 0
+	for quality := 0.0; quality < 0.005; quality += 0.0001 {
+		runs := []record.Run{run("baseline", "", 1, 0), run("deep_cycle_rev", "", 1, 0)}
+		runs[1].Validation.Loss -= quality
+		runs = trials(runs)
+		whole, alone := judgeOrFail(t, runs, VerdictOptions{}), judgeOrFail(t, runs, VerdictOptions{Measures: []string{"valid_loss"}})
+		tables, err := likeHeads(runs, whole, false, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := verdictOf(t, whole, "valid_loss", "deep_cycle_rev")
+		if got := column(t, tables[0], "verdict")["deep_cycle_rev"].Text; got != string(want.Outcome) {
+			t.Fatalf("quality %v: %s, the verdict is %s", quality, got, want.Outcome)
+		}
+		if want.Outcome != verdictOf(t, alone, "valid_loss", "deep_cycle_rev").Outcome {
+			differ++
+		}
+	}
+	if differ == 0 {
+		t.Error("no case where the number of tests decides: the test proves nothing")
+	}
+}
+
+// More seeds are asked for only where they would make a verdict.
+func TestLikeHeadsWithoutVerdict(t *testing.T) {
+	const hint = "No verdict without several seeds"
+	tables, err := LikeHeads(bench(), false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantNote(t, tables[0], hint)
+	runs := []record.Run{run("baseline", "", 1, 0), run("baseline", "", 2, 0.01), run("deep_seq", "", 3, 0.02), run("deep_seq", "", 4, 0.03)}
+	if tables, err = LikeHeads(runs, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := column(t, tables[0], "verdict")["deep_seq"].Text; got != string(NoVerdict) {
+		t.Errorf("a verdict without a common seed: %s", got)
+	}
+	for _, note := range tables[0].Notes {
+		if strings.Contains(note, hint) {
+			t.Errorf("two seeds each, none common: %s", note)
+		}
+	}
+}
+
+// A variant's FLOPs are counted once, whatever asks for them.
+func TestLikeHeadsCountsOnce(t *testing.T) {
+	asked := map[string]int{}
+	if _, err := LikeHeads(likeHeadsRuns(t, true), true, func(variant string) int64 { asked[variant]++; return 94_000_000 }); err != nil {
+		t.Fatal(err)
+	}
+	for variant, n := range asked {
+		if n != 1 {
+			t.Errorf("%s: counted %d times", variant, n)
+		}
+	}
+}
+
 // The study's own differences, against its own words and figures.
 func TestStudyHeads(t *testing.T) {
 	flops := func(string) int64 { return 0 }

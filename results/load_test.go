@@ -128,6 +128,39 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+// Files of any name, each once, with what led to them.
+func TestFiles(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, path := range []string{"runs/a/steps", "runs/b/c/steps", "runs/b/run.json"} {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("runs", "link"); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		paths []string
+		want  []File
+	}{
+		{[]string{"runs", "link"}, []File{{"runs/a/steps", "runs"}, {"runs/b/c/steps", "runs"}}},
+		{[]string{"link", "runs/a"}, []File{{"link/a/steps", "link"}, {"link/b/c/steps", "link"}}},
+		{[]string{"runs/*", "runs"}, []File{{"runs/a/steps", "runs/a"}, {"runs/b/c/steps", "runs/b"}}},
+		{[]string{"runs/a/steps"}, []File{{"runs/a/steps", "runs/a/steps"}}},
+	} {
+		if got, err := Files("steps", c.paths...); err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%q: %v, %v; want %v", c.paths, got, err, c.want)
+		}
+	}
+	got, err := Files("steps", "no", "runs/b")
+	if err == nil || !strings.Contains(err.Error(), "no: no such file or folder") || !slices.Equal(got, []File{{"runs/b/c/steps", "runs/b"}}) {
+		t.Errorf("%v beside %v", got, err)
+	}
+}
+
 // A table must not depend on maps' order, nor change the runs.
 func TestDeterministic(t *testing.T) {
 	want := write(t, New(budgets()), JSON, 0)

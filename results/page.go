@@ -2,6 +2,7 @@ package results
 
 import (
 	"bytes"
+	"crypto/sha256"
 	_ "embed"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"march/results/record"
+	"march/variants/manifest"
 )
 
 var (
@@ -27,21 +29,21 @@ var (
 
 // PageOptions say what is known of a page besides its runs.
 type PageOptions struct {
-	March   string // version that makes the page
-	Command string // that made it
-	Made    time.Time
-	FLOPs   func(variant string) int64 // as for LikeHeads
+	March    string // version that makes the page
+	Command  string // that made it
+	Made     time.Time
+	Pictures []Picture
+	Problems []string // what is missing from it already: what Pictures could not read
+	// Commands gives the lines that make a run again; nil: none are shown.
+	Commands func(*record.Run) ([]string, error)
 }
 
 // Page writes a report of runs as one HTML file that needs nothing else: verdicts in sentences, tables
 // that can be sorted, pictures, and for each run what it was and the commands that make it again. problems
-// say what is missing from it.
+// say what is missing from it, those of the options first.
 func Page(w io.Writer, runs []record.Run, o PageOptions) (problems []string, err error) {
 	if len(runs) == 0 {
 		return nil, errors.New("no runs to report")
-	}
-	if o.FLOPs == nil {
-		o.FLOPs = func(string) int64 { return 0 }
 	}
 	d := pageData{March: o.March, Command: o.Command, Made: o.Made.Format("2006-01-02 15:04 MST"), Runs: len(runs)}
 	section := func(title, about string, tables ...*Table) {
@@ -57,7 +59,7 @@ func Page(w io.Writer, runs []record.Run, o PageOptions) (problems []string, err
 		d.Sentences = sentences(verdicts.List)
 		slices.SortStableFunc(d.Sentences, func(a, b pageSentence) int { return rank(a.Outcome) - rank(b.Outcome) })
 		section("Verdicts", "Each variant against the baseline of its budget.", verdicts.Table())
-		if like, err := LikeHeads(runs, false, o.FLOPs); err == nil {
+		if like, err := likeHeads(runs, verdicts, false, nil); err == nil {
 			section("At equal data, FLOPs and seconds", "The same runs, read where both had spent the same.", like...)
 		}
 	} else {
@@ -71,11 +73,7 @@ func Page(w io.Writer, runs []record.Run, o PageOptions) (problems []string, err
 			section(suiteTitles[suite]+" by phenomenon", "", t)
 		}
 	}
-	pictures, problems, err := Pictures(runs)
-	if err != nil {
-		return nil, err
-	}
-	for _, p := range pictures {
+	for _, p := range o.Pictures {
 		var svg bytes.Buffer
 		if err := p.SVG(&svg); err != nil {
 			return nil, fmt.Errorf("picture %s: %w", p.Name, err)
@@ -84,15 +82,15 @@ func Page(w io.Writer, runs []record.Run, o PageOptions) (problems []string, err
 		text = text[strings.Index(text, "<svg"):] // without the XML declaration, which HTML does not know
 		d.Pictures = append(d.Pictures, pagePicture{p.Name, p.Title, p.Caption, template.HTML(text)})
 	}
-	seen := map[string]string{}
+	problems = slices.Clone(o.Problems)
+	seen := map[[sha256.Size]byte]string{}
 	for i := range runs {
-		r, missing := describe(&runs[i], seen)
+		r, missing := describe(&runs[i], o.Commands, seen)
 		problems = append(problems, missing...)
 		d.All = append(d.All, r)
 	}
-	d.Problems = distinct(problems)
-	if len(problems) == 0 {
-		d.Problems = nil
+	if len(problems) > 0 {
+		d.Problems = distinct(problems)
 	}
 	return d.Problems, page.Execute(w, d)
 }
@@ -126,7 +124,7 @@ type pageRun struct {
 	Name, Status, Reason, Path string
 	Commands                   []string
 	Record, Manifest           string
-	SameAs                     string // the run whose program has the same manifest but for the seed
+	SameAs                     string // the run whose manifest is the same but for the seed and the files
 }
 
 // sentences are those of all verdicts; of comparisons without one there is one for each reason.
@@ -164,25 +162,20 @@ func (t *Table) html() string {
 		return b.String() + "<p>" + esc(t.Empty) + "</p>\n"
 	}
 	l := t.layout(style{best: func(s string) string { return "<b>" + esc(s) + "</b>" }, plain: esc})
-	var shown []int // the table's column behind each of the layout's
-	for i, c := range t.Columns {
-		if !c.detail && (i == 0 || c.join == "" || t.Columns[i-1].Key != c.join) {
-			shown = append(shown, i)
-		}
-	}
 	b.WriteString("<div class=\"wide\"><table>\n<thead><tr>")
-	for i, title := range l.titles {
+	for _, c := range l.columns {
 		class := ""
-		if t.Columns[shown[i]].Numeric() {
+		if t.Columns[c.of].Numeric() {
 			class = ` class="n"`
 		}
-		fmt.Fprintf(&b, "<th%s title=\"%s\"><button>%s</button></th>", class, esc(l.about[i]), title)
+		fmt.Fprintf(&b, "<th%s title=\"%s\"><button>%s</button></th>", class, esc(c.about), c.title)
 	}
 	b.WriteString("</tr></thead>\n<tbody>\n")
 	for r, row := range l.rows {
 		b.WriteString("<tr>")
 		for i, text := range row {
-			c, x := t.Columns[shown[i]], t.Rows[r][shown[i]]
+			of := l.columns[i].of
+			c, x := t.Columns[of], t.Rows[r][of]
 			switch {
 			case c.Numeric() && x.N > 0 && !math.IsNaN(x.Mean) && !math.IsInf(x.Mean, 0):
 				fmt.Fprintf(&b, `<td class="n" data-v="%s">%s</td>`, number(x.Mean), text)
@@ -202,9 +195,9 @@ func (t *Table) html() string {
 	return b.String()
 }
 
-// describe is a run's record, its program's manifest, and the commands that make it again. seen holds
-// the manifests that are on the page already, by their text without the seed.
-func describe(r *record.Run, seen map[string]string) (p pageRun, problems []string) {
+// describe is a run's record, its program's manifest, and the commands that make it again. seen names the
+// run whose manifest is on the page already, by a digest of all that seeds have in common.
+func describe(r *record.Run, commands func(*record.Run) ([]string, error), seen map[[sha256.Size]byte]string) (p pageRun, problems []string) {
 	p = pageRun{Name: r.Cell.String(), Status: string(r.Status), Reason: r.Reason, Path: r.Path}
 	short := *r
 	short.Suites = map[string]record.Suite{}
@@ -218,38 +211,63 @@ func describe(r *record.Run, seen map[string]string) (p pageRun, problems []stri
 	if r.Path == "" {
 		return p, nil
 	}
-	dir := filepath.Dir(r.Path)
-	manifest, err := condensed(filepath.Join(dir, "program", "manifest.json"))
+	m, err := readManifest(filepath.Join(filepath.Dir(r.Path), "program", manifest.File))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		problems = append(problems, fmt.Sprintf("%s: no manifest in its folder", p.Name))
 	case err != nil:
 		problems = append(problems, fmt.Sprintf("%s: %v", p.Name, err))
 	default:
-		key := r.ConfigSHA256 + fmt.Sprint(r.Budget, r.Cell.Target)
-		if p.SameAs = seen[key]; p.SameAs == "" || r.ConfigSHA256 == "" {
-			seen[key] = p.Name
-			p.Manifest, p.SameAs = manifest, ""
-		} else {
-			p.Manifest = filesOf(manifest)
+		p.SameAs = seen[m.common]
+		if p.Manifest = m.own; p.SameAs == "" {
+			seen[m.common] = p.Name
+			p.Manifest = m.condensed
 		}
 	}
-	if p.Commands, err = commands(r, dir); err != nil {
+	if commands == nil {
+		return p, problems
+	}
+	if p.Commands, err = commands(r); err != nil {
 		problems = append(problems, fmt.Sprintf("%s: how to make it again is not known: %v", p.Name, err))
 	}
 	return p, problems
 }
 
-// condensed is a manifest without the lists of tensors, which are in the file and in the graphs.
-func condensed(path string) (string, error) {
+// manifestText is a manifest as the page shows it.
+type manifestText struct {
+	condensed string            // without the lists of tensors, which are in the file and in the graphs
+	own       string            // what may differ between seeds: the seed, and the files' digests
+	common    [sha256.Size]byte // of all the rest, the lists included
+}
+
+func readManifest(path string) (x manifestText, err error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return "", err
+		return x, err
 	}
 	var m map[string]any
-	if err := json.Unmarshal(data, &m); err != nil {
-		return "", fmt.Errorf("%s: %w", path, err)
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber() // a seed may have more digits than a float64
+	if err := d.Decode(&m); err != nil {
+		return x, fmt.Errorf("%s: %w", path, err)
 	}
+	own, rest := map[string]any{}, map[string]any{}
+	for key, value := range m {
+		if key == "seed" || key == "files" {
+			own[key] = value
+		} else {
+			rest[key] = value
+		}
+	}
+	text, err := json.Marshal(rest)
+	if err != nil {
+		return x, err
+	}
+	x.common = sha256.Sum256(text)
+	if text, err = json.MarshalIndent(own, "", " "); err != nil {
+		return x, err
+	}
+	x.own = string(text)
 	if list, ok := m["parameters"].([]any); ok {
 		m["parameters"] = fmt.Sprintf("%d tensors, listed in the file", len(list))
 	}
@@ -265,98 +283,7 @@ func condensed(path string) (string, error) {
 			}
 		}
 	}
-	text, err := json.MarshalIndent(m, "", " ")
-	return string(text), err
-}
-
-// filesOf keeps what differs between seeds: the files' digests.
-func filesOf(manifest string) string {
-	var m struct {
-		Seed  json.RawMessage `json:"seed"`
-		Files json.RawMessage `json:"files"`
-	}
-	if json.Unmarshal([]byte(manifest), &m) != nil {
-		return manifest
-	}
-	text, err := json.MarshalIndent(m, "", " ")
-	if err != nil {
-		return manifest
-	}
-	return string(text)
-}
-
-// commands make a run and its scores again.
-func commands(r *record.Run, dir string) ([]string, error) {
-	var s struct {
-		Variant    string `json:"variant"`
-		MicroBatch int    `json:"micro_batch"`
-		Threads    int    `json:"threads"`
-		Teacher    string `json:"teacher_sha256"`
-		Config     struct {
-			Training struct {
-				Rate float64 `json:"rate"`
-			} `json:"training"`
-		} `json:"config"`
-	}
-	data, err := os.ReadFile(filepath.Join(dir, "settings.json"))
-	if err != nil {
-		return nil, err
-	}
-	if err := json.Unmarshal(data, &s); err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, "settings.json"), err)
-	}
-	line := fmt.Sprintf("march train --variant %s --arch %s --scale %s --seed %d --steps %d --tokens-per-step %d --rate %v --batch %d --target %s --device %s --precision %s --threads %d",
-		quoted(r.Cell.Study+"/"+s.Variant), r.Cell.Arch, r.Cell.Scale, r.Cell.Seed, r.Budget.Steps, r.Budget.TokensPerStep, s.Config.Training.Rate, s.MicroBatch, r.Cell.Target, r.Cell.Device, r.Cell.Precision, s.Threads)
-	var where []string // what the capital words stand for
-	if r.Data.Name != embeddedData {
-		line += " --data DATA"
-		where = append(where, fmt.Sprintf("# DATA: the prepared folder %s (sha256 %s)", clean(r.Data.Name), r.Data.SHA256))
-	}
-	if s.Teacher != "" {
-		line += " --teacher TEACHER"
-		where = append(where, "# TEACHER: the run whose parameters have the sha256 "+s.Teacher)
-	}
-	var suites []string
-	var limit int64
-	more := ""
-	for _, name := range []string{"ppl", "grammar", "blimp", "lambada"} {
-		x, ok := r.Suites[name]
-		if !ok {
-			continue
-		}
-		suites = append(suites, name)
-		limit = max(limit, x.Limit)
-		switch name {
-		case "blimp":
-			more += " --blimp BLIMP"
-			where = append(where, "# BLIMP: its folder of jsonl files")
-		case "lambada":
-			more += " --lambada LAMBADA"
-			where = append(where, fmt.Sprintf("# LAMBADA: its file, in the %s form", x.Settings["form"]))
-		}
-		if x.Settings["quotes"] == "plain" {
-			more += " --plain-quotes"
-		}
-		if x.Settings["sentence length"] != "" && !strings.Contains(more, "--per-token") {
-			more += " --per-token"
-		}
-	}
-	if limit > 0 {
-		more += fmt.Sprintf(" --limit %d", limit)
-	}
-	if len(suites) == 0 {
-		suites = []string{"none"}
-	}
-	return append(where, line+" --suite "+strings.Join(suites, ",")+more+" --out again"), nil
-}
-
-// embeddedData is the name of the corpus that commands use without --data.
-const embeddedData = "grammar"
-
-// quoted makes a word safe for a shell.
-func quoted(s string) string {
-	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./,:@") == "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	text, err = json.MarshalIndent(m, "", " ")
+	x.condensed = string(text)
+	return x, err
 }

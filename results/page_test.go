@@ -14,19 +14,48 @@ import (
 	"time"
 
 	"march/results/record"
+	"march/variants/manifest"
 )
 
 func pageOf(t *testing.T, runs []record.Run) (string, []string) {
 	t.Helper()
+	pictures, problems, err := Pictures(runs)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var b bytes.Buffer
-	problems, err := Page(&b, runs, PageOptions{March: "v1", Command: "march report runs", Made: time.Unix(1e9, 0).UTC()})
+	problems, err = Page(&b, runs, PageOptions{March: "v1", Command: "march report runs --out x", Made: time.Unix(1e9, 0).UTC(), Pictures: pictures, Problems: problems, Commands: commands})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return b.String(), problems
 }
 
-// large is 32 variants with three seeds each, their steps, settings and manifests, and all of BLiMP.
+// commands stands in for what knows how runs are made.
+func commands(r *record.Run) ([]string, error) {
+	if _, err := os.Stat(filepath.Join(filepath.Dir(r.Path), "program")); err != nil {
+		return nil, err
+	}
+	return []string{"# <where>", fmt.Sprintf("make %s --seed %d again", r.Cell.Variant, r.Cell.Seed)}, nil
+}
+
+// saveManifest writes one into the program of a run's folder.
+func saveManifest(t *testing.T, r *record.Run, m map[string]any) {
+	t.Helper()
+	data, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(filepath.Dir(r.Path), "program")
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, manifest.File), data, 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// large is 32 variants with three seeds each, their steps and manifests, and all of BLiMP.
 func large(t *testing.T) (runs []record.Run) {
 	t.Helper()
 	for v := range 32 {
@@ -51,26 +80,12 @@ func large(t *testing.T) (runs []record.Run) {
 	for i := range runs {
 		r := &runs[i]
 		onRecord(t, r, 0.007+float64(i%32)/1e5, 0.1, true)
-		dir := filepath.Dir(r.Path)
 		tensors := make([]map[string]any, 80)
 		for n := range tensors {
 			tensors[n] = map[string]any{"name": fmt.Sprintf("decoder.%d.attn.wq", n), "shape": []int{96, 96}, "offset": 36864 * n, "decay": true}
 		}
-		write := func(name string, v any) {
-			data, err := json.Marshal(v)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o777); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(filepath.Join(dir, name), data, 0o666); err != nil {
-				t.Fatal(err)
-			}
-		}
-		write("program/manifest.json", map[string]any{"seed": r.Cell.Seed, "config": map[string]any{"d": 96}, "parameters": tensors,
+		saveManifest(t, r, map[string]any{"seed": r.Cell.Seed, "config": map[string]any{"d": 96}, "parameters": tensors,
 			"graphs": map[string]any{"eval": map[string]any{"file": "eval.onnx", "inputs": tensors}}, "files": map[string]any{"eval.onnx": map[string]any{"sha256": fmt.Sprintf("%064x", i)}}})
-		write("settings.json", map[string]any{"variant": r.Cell.Variant, "micro_batch": 4, "threads": 1, "config": map[string]any{"training": map[string]any{"rate": 0.003}}})
 	}
 	return runs
 }
@@ -92,7 +107,7 @@ func TestPage(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"<svg", "Pareto front", "a_rather_long_paradigm_name_66", "train --variant sharing/variant_31 --arch decoder --scale tiny --seed 3 --steps 900 --tokens-per-step 512 --rate 0.003 --batch 4 --target ort --device cpu --precision fp32 --threads 1 --suite grammar,blimp,lambada --blimp BLIMP --lambada LAMBADA --out again",
+		"<svg", "Pareto front", "a_rather_long_paradigm_name_66", `<pre class="command"># &lt;where&gt;</pre><pre class="command">make variant_31 --seed 3 again</pre>`,
 		"80 tensors, listed in the file", "data-v=\"0.6", "Verdicts", "At equal data, FLOPs and seconds", "As study sharing prints it",
 	} {
 		if !strings.Contains(html, want) {
@@ -149,6 +164,43 @@ func TestPageOfBadRuns(t *testing.T) {
 	}
 	if html, _ := pageOf(t, runs[1:]); !strings.Contains(html, "No verdicts: no finished run is called baseline") {
 		t.Error("a page of failures does not say that there are no verdicts")
+	}
+}
+
+// Only what seeds alone tell apart is said to be the same.
+func TestManifestsOfPage(t *testing.T) {
+	const seed = uint64(1<<64 - 1) // no float64 has it
+	var runs []record.Run
+	for _, x := range []struct {
+		seed                uint64
+		precision, variable string
+	}{{1, "fp32", "w"}, {seed, "fp32", "w"}, {1, "bf16", "w"}, {2, "bf16", "v"}} {
+		r := run("baseline", "", x.seed, 0)
+		r.Cell.Precision = x.precision
+		r.Path = filepath.Join(t.TempDir(), record.FileName)
+		saveManifest(t, &r, map[string]any{"precision": x.precision, "seed": x.seed, "parameters": []map[string]any{{"name": x.variable}},
+			"files": map[string]any{"grad.onnx": map[string]any{"bytes": 10 + x.seed}}})
+		runs = append(runs, r)
+	}
+	html, _ := pageOf(t, runs)
+	if n := strings.Count(html, "Manifest of the program:"); n != 3 {
+		t.Errorf("%d manifests, want those of two precisions and of other tensors", n)
+	}
+	if n, want := strings.Count(html, "Manifest: as that of"), "Manifest: as that of "+runs[0].Cell.String()+", but for the seed and the files:"; n != 1 || !strings.Contains(html, want) {
+		t.Errorf("%d manifests like another's, want one: %s", n, want)
+	}
+	if want := fmt.Sprintf("&#34;seed&#34;: %d", seed); strings.Count(html, want) != 2 {
+		t.Errorf("no %s in the record or in the manifest", want)
+	}
+}
+
+// The page's verdicts and its table at equal data are one judgement.
+func TestPageJudgesOnce(t *testing.T) {
+	runs := trials(bench())
+	want := judgeOrFail(t, runs, VerdictOptions{}).Tests
+	html, _ := pageOf(t, runs)
+	if text := fmt.Sprintf("Holm&#39;s correction over %d tests.", want); want < 6 || !strings.Contains(html, text) {
+		t.Errorf("no %q in the page", text)
 	}
 }
 

@@ -168,7 +168,7 @@ func escape(s string) string {
 }
 
 // footer is everything below the table: reasons of failures, the format's own mark, the notes, and
-// what the columns that are shown mean.
+// what the columns that are shown mean. Its sentences are plain: the format escapes them.
 func (t *Table) footer(mark string, l *layout) []string {
 	var legend []string
 	if t.Best != "" {
@@ -182,9 +182,9 @@ func (t *Table) footer(mark string, l *layout) []string {
 		notes = append(notes, strings.Join(legend, "; ")+".")
 	}
 	notes = append(notes, t.Notes...)
-	for i, about := range l.about {
-		if about != "" {
-			notes = append(notes, oneLine(l.titles[i])+": "+about+".")
+	for _, c := range l.columns {
+		if c.about != "" {
+			notes = append(notes, c.name+": "+c.about+".")
 		}
 	}
 	return notes
@@ -198,11 +198,18 @@ type style struct {
 
 // layout is a table as strings.
 type layout struct {
-	titles []string
-	about  []string
-	align  []tw.Align
-	weight []int
-	rows   [][]string
+	columns []shown
+	rows    [][]string
+}
+
+// shown is a column that is printed.
+type shown struct {
+	title  string // as the format prints it
+	name   string // the same in one line, nothing escaped
+	about  string
+	align  tw.Align
+	weight int
+	of     int // the table's column; of two joined ones the first
 }
 
 // layout prints every cell and puts joined columns into one.
@@ -213,11 +220,11 @@ func (t *Table) layout(s style) *layout {
 		if c.detail {
 			continue
 		}
-		title, about, align := c.Title, c.About, tw.AlignRight
+		x := shown{title: c.Title, align: tw.AlignRight, weight: c.weight, of: i}
 		if !c.Numeric() {
-			align = tw.AlignLeft
+			x.align = tw.AlignLeft
 		}
-		on := c.On
+		about, on := c.About, c.On
 		cells := make([]string, len(t.Rows))
 		for r, row := range t.Rows {
 			cells[r] = s.print(c, row[i])
@@ -225,20 +232,18 @@ func (t *Table) layout(s style) *layout {
 		if i+1 < len(t.Columns) && t.Columns[i+1].join == c.Key {
 			i++
 			unit := lastWord(t.Columns[i].Title)
-			title += " (" + unit + ")"
+			x.title += " (" + unit + ")"
 			about = join("; ", about, prefixed(unit+": ", t.Columns[i].About))
 			if t.Columns[i].On != on {
 				on = join("; ", on, prefixed(unit+" on ", t.Columns[i].On))
 			}
 			s.parenthesise(cells, t, i)
 		}
+		x.name, x.about = oneLine(x.title), join("; ", about, on)
 		if !s.lines {
-			title = s.plain(oneLine(title))
+			x.title = s.plain(x.name)
 		}
-		l.titles = append(l.titles, title)
-		l.about = append(l.about, join("; ", about, on))
-		l.align = append(l.align, align)
-		l.weight = append(l.weight, c.weight)
+		l.columns = append(l.columns, x)
 		for r := range l.rows {
 			l.rows[r] = append(l.rows[r], cells[r])
 		}
@@ -285,32 +290,36 @@ func (l *layout) narrow(width int) (hidden []string) {
 	}
 	for l.width() > width {
 		least := -1
-		for i, w := range l.weight {
-			if w > 0 && (least < 0 || w <= l.weight[least]) {
+		for i, c := range l.columns {
+			if c.weight > 0 && (least < 0 || c.weight <= l.columns[least].weight) {
 				least = i
 			}
 		}
 		if least < 0 {
 			break
 		}
-		hidden = append([]string{oneLine(l.titles[least])}, hidden...)
-		l.titles = append(l.titles[:least], l.titles[least+1:]...)
-		l.about = append(l.about[:least], l.about[least+1:]...)
-		l.align = append(l.align[:least], l.align[least+1:]...)
-		l.weight = append(l.weight[:least], l.weight[least+1:]...)
+		hidden = append([]string{l.columns[least].name}, hidden...)
+		l.columns = slices.Delete(l.columns, least, least+1)
 		for r, row := range l.rows {
-			l.rows[r] = append(row[:least], row[least+1:]...)
+			l.rows[r] = slices.Delete(row, least, least+1)
 		}
 	}
 	return hidden
 }
 
+func (l *layout) titles() (list []string) {
+	for _, c := range l.columns {
+		list = append(list, c.title)
+	}
+	return list
+}
+
 // width is that of a line: each column has a space on both sides.
 func (l *layout) width() int {
 	total := 0
-	for i, title := range l.titles {
+	for i, c := range l.columns {
 		most := 0
-		for line := range strings.SplitSeq(title, "\n") {
+		for line := range strings.SplitSeq(c.title, "\n") {
 			most = max(most, twwidth.Width(line))
 		}
 		for _, row := range l.rows {
@@ -322,9 +331,13 @@ func (l *layout) width() int {
 }
 
 func (l *layout) draw(b *bytes.Buffer, r tw.Renderer) error {
+	var align []tw.Align
+	for _, c := range l.columns {
+		align = append(align, c.align)
+	}
 	section := tw.CellConfig{
 		Formatting: tw.CellFormatting{AutoFormat: tw.Off, AutoWrap: tw.WrapNone},
-		Alignment:  tw.CellAlignment{PerColumn: l.align},
+		Alignment:  tw.CellAlignment{PerColumn: align},
 	}
 	var out bytes.Buffer
 	table := tablewriter.NewTable(&out,
@@ -332,7 +345,7 @@ func (l *layout) draw(b *bytes.Buffer, r tw.Renderer) error {
 		tablewriter.WithConfig(tablewriter.Config{Header: section, Row: section, Behavior: tw.Behavior{TrimSpace: tw.Off}}),
 		tablewriter.WithEastAsian(tw.Off), // the same table in every locale
 	)
-	table.Header(l.titles)
+	table.Header(l.titles())
 	if err := table.Bulk(l.rows); err != nil {
 		return err
 	}

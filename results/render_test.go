@@ -39,6 +39,21 @@ func TestHostileTexts(t *testing.T) {
 	}
 }
 
+// A column's title is escaped once in the footer too.
+func TestFooterEscapes(t *testing.T) {
+	table := &Table{Columns: []Column{{Key: "x", Title: "a_b\n& <c>", About: "an x|y"}}, Rows: []Row{{{Text: "1"}}}}
+	for f, want := range map[Format]string{
+		Text: "\na_b & <c>: an x|y.\n", Markdown: "\n- a_b & \\<c>: an x\\|y.\n", LaTeX: `{\footnotesize a\_b \& $<$c$>$: an x$|$y.\par}`,
+	} {
+		if got := string(write(t, table, f, 0)); !strings.Contains(got, want) {
+			t.Errorf("%s: no %q in\n%s", f, want, got)
+		}
+	}
+	if got, want := table.html(), "<li>a_b &amp; &lt;c&gt;: an x|y.</li>"; !strings.Contains(got, want) {
+		t.Errorf("no %q in\n%s", want, got)
+	}
+}
+
 // The machine formats must be read by ordinary readers, with one value a column.
 func TestMachineFormats(t *testing.T) {
 	for name, runs := range map[string][]record.Run{"empty": nil, "mixed": mixed(), "seeds": seeds(), "budgets": budgets()} {

@@ -24,39 +24,55 @@ import (
 // without records is no error; a missing file, a glob without match and an unreadable record are:
 // the runs that could be read are then returned beside an error that names every other file.
 func Load(paths ...string) ([]record.Run, error) {
+	files, err := Files(record.FileName, paths...)
 	var runs []record.Run
+	problems := []error{err}
+	for _, file := range files {
+		run, err := record.ReadFile(file.Path)
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		runs = append(runs, *run)
+	}
+	return runs, errors.Join(problems...)
+}
+
+// File is one that Files found.
+type File struct {
+	Path string
+	Root string // what led to it: a path as it was given, or a match of a glob
+}
+
+// Files finds files as Load does: each path is a file of any name, a folder (every file of that name in it,
+// at any depth, in the order of their paths), or a glob of either. A file that two paths reach is found once. Beside
+// an error, which names every path with a problem, are the files of the others.
+func Files(name string, paths ...string) ([]File, error) {
+	var files []File
 	var problems []error
 	seen := map[string]bool{}
 	for _, path := range paths {
-		files, err := recordFiles(path)
-		if err != nil {
-			problems = append(problems, err)
-		}
-		for _, file := range files {
-			key := file
-			if abs, err := filepath.Abs(file); err == nil {
+		found, err := filesUnder(name, path)
+		problems = append(problems, err)
+		for _, file := range found {
+			key := file.Path
+			if abs, err := filepath.Abs(key); err == nil {
 				key = abs
 			}
 			if real, err := filepath.EvalSymlinks(key); err == nil {
 				key = real
 			}
-			if seen[key] {
-				continue
+			if !seen[key] {
+				seen[key] = true
+				files = append(files, file)
 			}
-			seen[key] = true
-			run, err := record.ReadFile(file)
-			if err != nil {
-				problems = append(problems, err)
-				continue
-			}
-			runs = append(runs, *run)
 		}
 	}
-	return runs, errors.Join(problems...)
+	return files, errors.Join(problems...)
 }
 
-// recordFiles finds the records under one path or glob.
-func recordFiles(path string) ([]string, error) {
+// filesUnder finds the files of one path or glob.
+func filesUnder(name, path string) ([]File, error) {
 	matches := []string{path}
 	if _, err := os.Lstat(path); err != nil && strings.ContainsAny(path, "*?[") {
 		matches, err = filepath.Glob(path)
@@ -67,7 +83,7 @@ func recordFiles(path string) ([]string, error) {
 			return nil, fmt.Errorf("%s: no file or folder matches", path)
 		}
 	}
-	var files []string
+	var files []File
 	var problems []error
 	for _, match := range matches {
 		info, err := os.Stat(match)
@@ -78,18 +94,21 @@ func recordFiles(path string) ([]string, error) {
 			problems = append(problems, err)
 		case !info.IsDir():
 			if !atomicfile.IsTemporary(match) {
-				files = append(files, match)
+				files = append(files, File{match, match})
 			}
 		default:
-			found, err := walk(match)
-			files = append(files, found...)
+			found, err := walk(name, match)
+			for _, file := range found {
+				files = append(files, File{file, match})
+			}
 			problems = append(problems, err)
 		}
 	}
 	return files, errors.Join(problems...)
 }
 
-func walk(folder string) ([]string, error) {
+// walk finds the files of a name in a folder, at any depth.
+func walk(name, folder string) ([]string, error) {
 	var files []string
 	// A link to a folder is followed where the user names it, not further down, where it may lead in circles.
 	root := folder
@@ -102,7 +121,7 @@ func walk(folder string) ([]string, error) {
 			problems = append(problems, err)
 			return nil // the others can still be read
 		}
-		if !entry.IsDir() && entry.Name() == record.FileName {
+		if !entry.IsDir() && entry.Name() == name {
 			rel, _ := filepath.Rel(root, path)
 			files = append(files, filepath.Join(folder, rel))
 		}

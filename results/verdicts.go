@@ -38,6 +38,9 @@ type Verdict struct {
 	Why               string
 }
 
+// oneSeed is why there is no verdict where more seeds would make one.
+const oneSeed = "one seed says nothing of the noise between seeds"
+
 // Verdicts are all of a table.
 type Verdicts struct {
 	List  []Verdict
@@ -155,7 +158,7 @@ func (j *judge) measure(m measure, rows []*entry, base int, budget string) {
 		}
 		switch {
 		case len(list) == 1 || len(present(figures[base])) == 1:
-			x.Outcome, x.Why = NoVerdict, "one seed says nothing of the noise between seeds"
+			x.Outcome, x.Why = NoVerdict, oneSeed
 		case err != nil || !tied:
 			x.Outcome, x.Why = NoVerdict, "no seed is common to both"
 		case model.Variance == 0:
@@ -380,7 +383,7 @@ func (v *Verdicts) Table() *Table {
 	}
 	for i, why := range reasons {
 		hint := ""
-		if strings.HasPrefix(why, "one seed") {
+		if why == oneSeed {
 			hint = "; march bench --seeds 3, or more, makes others"
 		}
 		t.Failures = append(t.Failures, fmt.Sprintf("[%d] no verdict: %s%s.", i+1, why, hint))

@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"march/graphgen/atomicfile"
+	"march/results"
 	"march/results/events"
 	"march/results/record"
 	"march/trainloop"
@@ -30,7 +31,7 @@ var metricsFormats = []string{"csv", "jsonl"}
 var metricsCommand = command{
 	name: "metrics", operands: "RUN…", group: groupResults,
 	short: "every step of saved runs, for other tools",
-	long: "Prints what every training step of runs showed: loss, learning rate, gradient norm, tokens and seconds so far, and validation losses where there were any. RUN is a folder with runs at any depth, finished or not. " +
+	long: "Prints what every training step of runs showed: loss, learning rate, gradient norm, tokens and seconds so far, and validation losses where there were any. RUN is a folder with runs at any depth, finished or not, or a glob of such. " +
 		"--tensorboard writes event files in place of that, one folder a run, with the run's scores at its last step; a second call brings them up to date.",
 	examples: []example{
 		{"march metrics runs > steps.csv", "a line for each step of each run"},
@@ -74,52 +75,50 @@ type steps struct {
 	list      []trainloop.Metric
 }
 
-// findSteps reads the steps of all runs below some folders, each once.
+// findSteps reads the steps of all runs that paths lead to, each once. Where several lead to runs, a run's
+// name begins with its path's.
 func findSteps(paths []string) (runs []steps, err error) {
-	seen := map[string]bool{}
-	for _, path := range paths {
-		if _, err := os.Stat(path); err != nil {
-			return nil, plain(err)
+	files, err := results.Files(trainloop.MetricsFile, paths...)
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range files {
+		if filepath.Base(file.Path) != trainloop.MetricsFile {
+			continue // another file, named or matched by a glob
 		}
-		err := filepath.WalkDir(path, func(file string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() || d.Name() != trainloop.MetricsFile {
-				return err
-			}
-			dir := filepath.Dir(file)
-			key, err := filepath.Abs(dir)
-			if err != nil || seen[key] {
-				return err
-			}
-			seen[key] = true
-			list, err := trainloop.ReadMetrics(dir)
-			if err != nil {
-				return err
-			}
-			name, err := filepath.Rel(path, dir)
-			if err != nil || name == "." {
-				name = filepath.Base(key)
-			}
-			if len(paths) > 1 && name != filepath.Base(key) {
-				name = filepath.Join(filepath.Base(filepath.Clean(path)), name)
-			}
-			for unique, n := name, 2; ; n++ {
-				if !slices.ContainsFunc(runs, func(r steps) bool { return r.name == unique }) {
-					name = unique
-					break
-				}
-				unique = fmt.Sprintf("%s-%d", name, n)
-			}
-			runs = append(runs, steps{dir, name, list})
-			return nil
-		})
+		dir := filepath.Dir(file.Path)
+		list, err := trainloop.ReadMetrics(dir)
 		if err != nil {
 			return nil, err
 		}
+		name, err := filepath.Rel(file.Root, dir)
+		switch several := len(paths) > 1 || file.Root != paths[0]; {
+		case err != nil || name == "." || file.Path == file.Root:
+			name = baseOf(dir)
+		case several:
+			name = filepath.Join(baseOf(file.Root), name)
+		}
+		for unique, n := name, 2; ; n++ {
+			if !slices.ContainsFunc(runs, func(r steps) bool { return r.name == unique }) {
+				name = unique
+				break
+			}
+			unique = fmt.Sprintf("%s-%d", name, n)
+		}
+		runs = append(runs, steps{dir, name, list})
 	}
 	if len(runs) == 0 {
 		return nil, fmt.Errorf("no run found: wanted folders with files %s, as march train and march bench leave them", trainloop.MetricsFile)
 	}
 	return runs, nil
+}
+
+// baseOf is a folder's own name, also of ".".
+func baseOf(dir string) string {
+	if abs, err := filepath.Abs(dir); err == nil {
+		dir = abs
+	}
+	return filepath.Base(dir)
 }
 
 // perLabel are the names of the graphs' further sums in some runs.

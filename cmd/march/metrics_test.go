@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -78,7 +79,46 @@ func TestMetrics(t *testing.T) {
 	// Two runs of one name keep apart.
 	saveSteps(t, "other/runs/a")
 	ok(t, "metrics", "runs", "other/runs", "--tensorboard", "both")
-	if files, _ := filepath.Glob("both/a*"); len(files) != 2 {
+	if files, _ := filepath.Glob("both/runs/a*"); len(files) != 2 {
 		t.Errorf("folders %q, want two", files)
+	}
+}
+
+// What runs are called, by what leads to them.
+func TestMetricsNames(t *testing.T) {
+	inFolder(t)
+	for _, dir := range []string{"A/x", "A/y/seed-1", "B/x"} {
+		saveSteps(t, dir)
+	}
+	if err := os.Symlink("A", "link"); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ paths, want string }{
+		{"A", "x y/seed-1"},
+		{"A/", "x y/seed-1"},
+		{"link", "x y/seed-1"},
+		{"A link", "A/x A/y/seed-1"},
+		{"A B", "A/x A/y/seed-1 B/x"},
+		{"[AB]", "A/x A/y/seed-1 B/x"},
+		{"A/x B/x", "x x-2"},
+		{"A/* B", "x y/seed-1 B/x"},
+		{"A/x/metrics.jsonl", "x"},
+		{"A/x/*", "x"},
+	} {
+		rows, err := csv.NewReader(strings.NewReader(ok(t, append([]string{"metrics"}, strings.Fields(c.paths)...)...))).ReadAll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, row := range rows[1:] {
+			names = append(names, row[0])
+		}
+		if got := strings.Join(slices.Compact(names), " "); got != c.want {
+			t.Errorf("march metrics %s: runs %s, want %s", c.paths, got, c.want)
+		}
+	}
+	t.Chdir("A/x")
+	if got := ok(t, "metrics", "."); !strings.Contains(got, "\nx,1,") {
+		t.Errorf("a run in the current folder:\n%s", got)
 	}
 }

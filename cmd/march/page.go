@@ -7,14 +7,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"march/graphgen/atomicfile"
 	"march/results"
-	"march/results/record"
 )
 
 var reportCommand = command{
@@ -33,45 +31,50 @@ var reportCommand = command{
 			if *out == "" && *pictures == "" {
 				return usagef("wanted --out FILE, --pictures FOLDER, or both")
 			}
-			runs, err := results.Load(paths...)
+			runs, err := loadRuns(paths)
 			if err != nil {
 				return err
 			}
-			if len(runs) == 0 {
-				return fmt.Errorf("no run found in %s: wanted folders with files %s, as march train and march bench leave them", strings.Join(paths, ", "), record.FileName)
+			drawn, problems, err := results.Pictures(runs)
+			if err != nil {
+				return err
 			}
+			var page bytes.Buffer
 			if *out != "" {
-				var b bytes.Buffer
-				problems, err := results.Page(&b, runs, results.PageOptions{
-					March: marchVersion(), Command: "march report " + strings.Join(paths, " "), Made: time.Now().UTC(), FLOPs: headsFLOPs})
+				problems, err = results.Page(&page, runs, results.PageOptions{
+					March: marchVersion(), Command: reportLine(paths, *out), Made: time.Now().UTC(), Pictures: drawn, Problems: problems, Commands: again})
 				if err != nil {
 					return err
 				}
-				for _, p := range problems {
-					e.logf("missing: %s", p)
-				}
-				if err := atomicfile.WriteFile(*out, b.Bytes()); err != nil {
+			}
+			for _, p := range problems {
+				e.logf("missing: %s", p)
+			}
+			if *out != "" {
+				if err := atomicfile.WriteFile(*out, page.Bytes()); err != nil {
 					return fmt.Errorf("--out: %w", plain(err))
 				}
-				e.logf("%s: %s, %s", *out, plural(len(runs), "run"), size(int64(b.Len())))
+				e.logf("%s: %s, %s", *out, plural(len(runs), "run"), size(int64(page.Len())))
 			}
 			if *pictures != "" {
-				return savePictures(e, runs, *pictures)
+				return savePictures(e, drawn, *pictures)
 			}
 			return nil
 		}
 	},
 }
 
+// reportLine is the command line that makes a page.
+func reportLine(paths []string, out string) string {
+	line := "march report"
+	for _, p := range paths {
+		line += " " + quoted(p)
+	}
+	return line + " --out " + quoted(out)
+}
+
 // savePictures writes each picture as SVG and as PNG, and names the files.
-func savePictures(e *env, runs []record.Run, dir string) error {
-	list, problems, err := results.Pictures(runs)
-	if err != nil {
-		return err
-	}
-	for _, p := range problems {
-		e.logf("missing: %s", p)
-	}
+func savePictures(e *env, list []results.Picture, dir string) error {
 	if len(list) == 0 {
 		return fmt.Errorf("nothing to draw: no budget has two finished variants")
 	}

@@ -70,12 +70,9 @@ var tableCommand = command{
 					return notOneOf("metric", m, known)
 				}
 			}
-			runs, err := results.Load(paths...)
+			runs, err := loadRuns(paths)
 			if err != nil {
 				return err
-			}
-			if len(runs) == 0 {
-				return fmt.Errorf("no run found in %s: wanted folders with files %s, as march train and march bench leave them", strings.Join(paths, ", "), record.FileName)
 			}
 			switch *like {
 			case "sharing":
@@ -106,6 +103,15 @@ var tableCommand = command{
 			return table.Write(e.stdout, format, e.width())
 		}
 	},
+}
+
+// loadRuns reads the records below some paths, of which there must be one.
+func loadRuns(paths []string) ([]record.Run, error) {
+	runs, err := results.Load(paths...)
+	if err == nil && len(runs) == 0 {
+		err = fmt.Errorf("no run found in %s: wanted folders with files %s, as march train and march bench leave them", strings.Join(paths, ", "), record.FileName)
+	}
+	return runs, err
 }
 
 // likeStudies are the studies whose tables can be printed.

@@ -367,7 +367,7 @@ func (ticks) Ticks(low, high float64) []plot.Tick {
 	return list
 }
 
-// logTicks are at 1, 2 and 5 times a power of ten.
+// logTicks are at 1, 2, 3, 5 and 7 times a power of ten.
 type logTicks struct{}
 
 func (logTicks) Ticks(low, high float64) (list []plot.Tick) {

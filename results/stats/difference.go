@@ -148,8 +148,8 @@ func Best(values [][]float64, sign int) []bool {
 
 // LargestVariance is Cochran's test that the variant with the widest spread has no wider one than
 // the others, which pooling supposes: its index, and the probability of so large a share of all
-// variance by chance. Variants with fewer than two figures are left out; so are the seeds' effects,
-// which all variants have alike. p is 1 where fewer than two remain.
+// variance by chance. Variants with fewer than two figures are left out. The seeds' effects, which all
+// variants have alike, stay in and make the test blunter. p is 1 where fewer than two variants remain.
 func LargestVariance(values [][]float64) (variant int, p float64) {
 	variant, p = -1, 1
 	var sum, largest, n, k float64

@@ -108,7 +108,6 @@ type HeadsRun struct {
 	LossSD     float64 // of the detrended training loss over the last 500 steps
 	Steps      []int64 // of the curve
 	Valid      []float64
-	Train      []float64
 	// Against is the run that this one is to be compared with: the baseline, or for runs that had
 	// unit-variance positions beside their own change, the one that had these alone.
 	Against string
@@ -141,8 +140,7 @@ var heads = sync.OnceValue(func() (runs []HeadsRun) {
 	}
 	for _, row := range fields(headsCurvesTSV)[1:] {
 		r := &runs[at[row[0]]]
-		r.Steps = append(r.Steps, int64(number(row[1])))
-		r.Train, r.Valid = append(r.Train, number(row[2])), append(r.Valid, number(row[3]))
+		r.Steps, r.Valid = append(r.Steps, int64(number(row[1]))), append(r.Valid, number(row[3])) // row[2] is the training loss
 	}
 	return runs
 })

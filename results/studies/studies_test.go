@@ -2,6 +2,7 @@ package studies
 
 import (
 	"math"
+	"strconv"
 	"testing"
 
 	"march/variants"
@@ -48,6 +49,11 @@ func TestSharing(t *testing.T) {
 }
 
 func TestHeads(t *testing.T) {
+	for _, row := range fields(headsCurvesTSV)[1:] { // the column that no table reads
+		if x, err := strconv.ParseFloat(row[2], 64); err != nil || len(row) != 4 || x <= 0 {
+			t.Errorf("heads_curves.tsv: line %q", row)
+		}
+	}
 	runs := Heads()
 	if len(runs) != 25 || runs[0].Variant != "baseline" {
 		t.Fatalf("%d runs, the first %s", len(runs), runs[0].Variant)
@@ -57,7 +63,7 @@ func TestHeads(t *testing.T) {
 		names[r.Variant] = true
 	}
 	for _, r := range runs {
-		if len(r.Steps) != 50 || r.Steps[49] != 1000 || len(r.Valid) != 50 || len(r.Train) != 50 {
+		if len(r.Steps) != 50 || r.Steps[49] != 1000 || len(r.Valid) != 50 {
 			t.Errorf("%s: a curve of %d points", r.Variant, len(r.Steps))
 		}
 		if math.Abs(r.Valid[49]-r.Loss) > 1e-4 {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"march/evalsuite"
+	"march/results"
 	"march/results/record"
 	"march/runtime"
 	"march/trainloop"
@@ -154,7 +155,7 @@ func (l *Lab) Evaluate(ctx context.Context, run string, c Cell) (map[string]*eva
 		return nil, err
 	}
 	defer m.Close()
-	return l.EvaluateModel(ctx, m, filepath.Join(run, "predictions"), c)
+	return l.EvaluateModel(ctx, m, filepath.Join(run, results.PredictionsFolder), c)
 }
 
 // EvaluateModel scores a model on the lab's suites.
