@@ -88,7 +88,11 @@ func (g *guard) passed() { g.inRow = 0 }
 // The batch is written into the run's folder either way, so that the step can be taken again elsewhere.
 func (g *guard) failed(d *Divergence, run string, from Batches, warn func(string)) error {
 	path := filepath.Join(run, "diverged", fmt.Sprintf("step-%08d.safetensors", d.Step))
-	if err := writeBatches(path, from, d.First, d.Last); err != nil {
+	err := os.MkdirAll(filepath.Dir(path), 0o777)
+	if err == nil {
+		err = WriteBatches(path, from, d.First, d.Last-d.First+1, map[string]string{"producer": "march", "first_micro_batch": strconv.FormatInt(d.First, 10)})
+	}
+	if err != nil {
 		warn(fmt.Sprintf("the batch of step %d could not be saved: %v", d.Step, err))
 	} else {
 		d.Batch = path
@@ -103,16 +107,13 @@ func (g *guard) failed(d *Divergence, run string, from Batches, warn func(string
 	return nil
 }
 
-// writeBatches writes micro-batches as they are fed: each array int32 [micro-batches, …], with the numbers in
-// the metadata.
-func writeBatches(path string, from Batches, first, last int64) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		return err
-	}
+// WriteBatches writes n micro-batches as they are fed, from number first on: each array int32
+// [micro-batches, …], with the metadata.
+func WriteBatches(path string, from Batches, first, n int64, metadata map[string]string) error {
 	shapes := from.Shapes()
 	b := shapes.New()
 	data := map[string][]byte{}
-	for micro := first; micro <= last; micro++ {
+	for micro := first; micro < first+n; micro++ {
 		from.Fill(micro, b)
 		for _, name := range corpus.Arrays() {
 			for _, x := range b.Array(name) {
@@ -122,7 +123,7 @@ func writeBatches(path string, from Batches, first, last int64) error {
 	}
 	var tensors []safetensors.Tensor
 	for name, d := range data {
-		tensors = append(tensors, safetensors.Tensor{Name: name, DType: "I32", Shape: append([]int{int(last - first + 1)}, shapes.Of(name)...), Data: d})
+		tensors = append(tensors, safetensors.Tensor{Name: name, DType: "I32", Shape: append([]int{int(n)}, shapes.Of(name)...), Data: d})
 	}
-	return safetensors.WriteFile(path, tensors, map[string]string{"producer": "march", "first_micro_batch": strconv.FormatInt(first, 10)})
+	return safetensors.WriteFile(path, tensors, metadata)
 }

@@ -47,7 +47,7 @@ type Result struct {
 }
 
 // ErrDiverged is wrapped by the error of a run whose loss or gradient stopped being a
-// number. The parameters are those before the step that failed.
+// number. A step whose gradient was no number changed no parameter; on a GPU, steps queued behind it may have.
 var ErrDiverged = errors.New("training diverged")
 
 // Train runs a program to the end of its budget and leaves its folder with settings,

@@ -70,9 +70,10 @@ var dataPrepareCommand = command{
 			if err != nil {
 				return plainUnlessInterrupted(ctx, err)
 			}
-			if share := float64(info.ValidTokens) / float64(max(1, info.Tokens+info.ValidTokens)); info.Split == corpus.SplitDocuments && share < options.ValidFraction/2 {
+			tokens, documents := info.Tokens+info.ValidTokens+info.TestTokens, info.Documents+info.ValidDocuments+info.TestDocuments
+			if share := float64(info.ValidTokens) / float64(max(1, tokens)); info.Split == corpus.SplitDocuments && share < options.ValidFraction/2 {
 				e.logf("note: %s of %s documents fell to validation, %.2g %% of the tokens; --valid-fraction or --valid gives it more",
-					grouped(info.ValidDocuments), grouped(info.Documents+info.ValidDocuments), 100*share)
+					grouped(info.ValidDocuments), grouped(documents), 100*share)
 			}
 			return printData(e, p.out, *info, *asJSON)
 		}

@@ -37,7 +37,7 @@ var trainCommand = command{
 		batches := f.String("save-batches", "", "write the run's batches, in their order, to a safetensors `FILE`, and its program with the start values to --out, and do not train: for a comparison with another framework")
 		resume := f.Bool("resume", false, "go on with the run in the folder")
 		override := f.Bool("resume-anyway", false, "go on also where config, data or tokenizer are no longer those that the run was started with; the differences are named")
-		diverged := f.String("diverged", "stop", "`POLICY` at a step whose loss or gradient is no number, which changes no parameter: stop, or skip it; its batch is saved either way")
+		diverged := f.String("diverged", "stop", "`POLICY` at a step whose loss or gradient is no number (no such gradient reaches the parameters): stop, or skip it; its batch is saved either way")
 		asJSON := jsonFlag(f)
 		device := addDeviceFlags(f)
 		return func(ctx context.Context, e *env, _ []string) error {

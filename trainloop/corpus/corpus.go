@@ -66,7 +66,7 @@ type Info struct {
 	UnigramEntropy float64 `json:"unigram_entropy"`
 
 	TokenizerSHA256 string `json:"tokenizer_sha256"` // tokenizer.Tokenizer.SHA256
-	// SHA256 identifies the data: tokenizer and tokens of both streams, not where they came from.
+	// SHA256 identifies the data: tokenizer and tokens of the three streams, not where they came from.
 	SHA256 string `json:"sha256"`
 
 	Shards []ShardInfo `json:"shards"`

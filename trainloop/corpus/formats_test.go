@@ -17,6 +17,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
 )
 
 func zstandard(t testing.TB, text string) string {
@@ -130,6 +131,58 @@ func TestFormErrors(t *testing.T) {
 	} {
 		c.o.Inputs, c.o.Out, c.o.VocabSize = []string{write(t, dir, c.name, c.contents)}, filepath.Join(t.TempDir(), "d"), 300
 		if _, err := Prepare(context.Background(), c.o); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want %q", c.name, err, c.want)
+		}
+	}
+}
+
+// What the Parquet library would read is what is looked at, however the metadata describe it.
+func TestParquetPages(t *testing.T) {
+	// Headers: fields 2 and 3 are the sizes, field 1 of the structs 5, 7 and 8 is the number of values.
+	number := func(kind byte, field int16, x int64) []byte {
+		return binary.AppendVarint(binary.AppendVarint([]byte{kind}, int64(field)), x)
+	}
+	values := func(field int16, n int64) []byte {
+		return append(append(binary.AppendVarint([]byte{12}, int64(field)), number(5, 1, n)...), 0)
+	}
+	page := func(unpacked int64, more ...[]byte) []byte {
+		header := append(number(5, 2, unpacked), number(5, 3, 2)...)
+		return append(append(header, slices.Concat(more...)...), 0, 'a', 'b')
+	}
+	good, many := page(2, values(5, 1)), page(2, values(7, 1<<31-1))
+	round := number(5, 32767, 0) // and on by steps of 15, to 11 before where it is 2 again
+	for field := 32767; field < 1<<16+2-11; field += 15 {
+		round = append(round, 15<<4|5, 0)
+	}
+	for _, c := range []struct {
+		name            string
+		pages           []byte
+		dictionary, all int64 // of the metadata; all bytes where that is 0
+		want            string
+	}{
+		{"two pages", slices.Concat(good, good), 0, 0, ""},
+		{"a dictionary", slices.Concat(page(2, values(7, 3)), good), 4, 0, ""},
+		{"a large page behind the values", slices.Concat(good, page(1<<30, values(5, 1))), 0, 0, "1073741824 unpacked"},
+		{"a dictionary behind the pages", slices.Concat(good, many), 4 + int64(len(good)), int64(len(many)), "2147483647 values"},
+		{"a dictionary at a negative byte", good, -4, 0, "pages at bytes -4 to"},
+		{"many values, then few", page(2, values(5, 1<<31-1), values(8, 1)), 0, 0, "2147483647 values"},
+		{"few values, then many", page(2, values(5, 1), values(8, 1<<31-1)), 0, 0, "2147483647 values"},
+		{"a negative number of values", page(2, values(5, -1), values(8, 1)), 0, 0, "values; want"},
+		{"a large size, then a small one of another type", page(1<<30, number(6, 2, 2), values(5, 1)), 0, 0, "1073741824 unpacked"},
+		{"two ends", page(2, number(6, 3, 1), values(5, 1)), 0, 0, "states its size twice"},
+		{"a number of a field that goes round", page(2, round, []byte{11<<4 | 5}, binary.AppendVarint(nil, 1<<30)), 0, 0, "1073741824 unpacked"},
+		{"half a header", append(slices.Clone(good), 5), 0, 0, "ends too early"},
+		{"longer than the file", good, 0, 1000, "of a file of"},
+		{"a size below zero", good, 0, -1, "pages at bytes 4 to 3"},
+		{"a size that goes round", good, 0, math.MaxInt64, "pages at bytes 4 to -"},
+	} {
+		file := append([]byte("PAR1"), c.pages...)
+		column := &format.ColumnMetaData{DataPageOffset: 4, DictionaryPageOffset: c.dictionary, TotalCompressedSize: c.all}
+		if c.all == 0 {
+			column.TotalCompressedSize = int64(len(c.pages))
+		}
+		err := checkPages(bytes.NewReader(file), int64(len(file)), column)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: error %v, want %q", c.name, err, c.want)
 		}
 	}

@@ -29,16 +29,17 @@ type PrepareOptions struct {
 	// given apart. It reads the text once more, and needs some 50 bytes of memory a document.
 	Dedup bool
 	// Texts are documents made in memory, taken as they are. The sequence is run through up to
-	// three times and must give the same documents each time. Empty ones are left out.
+	// four times and must give the same documents each time. Empty ones are left out.
 	Texts iter.Seq[string]
 	// ValidInputs or ValidTexts are validation text given apart.
 	ValidInputs []string
 	ValidTexts  iter.Seq[string]
 	// ValidFraction is the share of the text, 0 to below 1, that is kept for validation where none
-	// is given apart; 0 keeps none. Whole documents are kept: their first 64 KiB are hashed to a
-	// place, and those at the lowest places are taken, so many that their bytes come closest to
+	// is given apart; 0 keeps none. Whole documents are kept: each is hashed to a place,
+	// and those at the lowest places are taken, so many that their bytes come closest to
 	// the share; at least one falls to each side. When documents come or go the others keep their
-	// places, so few change sides. Of a single document the last part is kept.
+	// places, so few change sides. Their first piece (about 64 KiB; up to 1 MiB with a tokenizer that
+	// allows no cut) is hashed, so that longer documents can fall to another side with another tokenizer. Of a single document the last part is kept.
 	ValidFraction float64
 	// TestFraction is the share that is kept for testing, in the same way: the documents at the next places. It
 	// and ValidFraction together are less than 1. A single document is not split for it.

@@ -42,55 +42,61 @@ func checkFooter(r io.ReaderAt, size int64) error {
 		return err
 	}
 	t := thrift{data: data}
-	if err := t.structure(0, nil); err != nil {
+	if err := t.fields(0, 0, nil); err != nil {
 		return fmt.Errorf("metadata: %w", err)
 	}
 	return nil
 }
 
-// checkPages walks over the pages of a column in one group of rows.
+// checkPages walks over the pages of a column in one group of rows: from the dictionary where the metadata name one, else
+// from the first page of data, over all bytes that they count, as the library does. Their number of values binds it to
+// nothing.
 func checkPages(r io.ReaderAt, size int64, column *format.ColumnMetaData) error {
 	at := column.DataPageOffset
-	if d := column.DictionaryPageOffset; d > 0 && d < at {
+	if d := column.DictionaryPageOffset; d != 0 {
 		at = d
 	}
 	end := at + column.TotalCompressedSize
-	if at < 4 || column.TotalCompressedSize < 0 || end < at || end > size || column.NumValues < 0 {
+	if at < 4 || column.TotalCompressedSize < 0 || end < at || end > size {
 		return fmt.Errorf("pages at bytes %d to %d of a file of %d", at, end, size)
 	}
-	for values := int64(0); at < end && values < column.NumValues; {
+	for at < end {
 		var t thrift
-		var packed, unpacked, count int64
+		var packed, unpacked int64
+		var count uint64
 		for n := int64(4 << 10); ; n *= 16 { // headers take some 20 bytes, with statistics more
 			n = min(n, end-at, maxPageHeader)
 			t = thrift{data: make([]byte, n)}
 			if _, err := r.ReadAt(t.data, at); err != nil {
 				return err
 			}
+			// A field can be there twice, also with a type that the library passes over: the largest counts, and
+			// of where the page ends there is one.
 			packed, unpacked, count = -1, -1, 0
-			err := t.structure(0, func(outer, field int, x int64) {
+			again := false
+			err := t.fields(0, 0, func(outer, field int, x int64) {
 				switch {
 				case outer == 0 && field == 2:
-					unpacked = x
+					unpacked = max(unpacked, x)
 				case outer == 0 && field == 3:
+					again = again || packed != -1
 					packed = x
 				case (outer == 5 || outer == 7 || outer == 8) && field == 1: // of a data page, a dictionary, a data page of version 2
-					count = x
-					if outer != 7 {
-						values += x
-					}
+					count = max(count, uint64(x)) // a negative one is the largest
 				}
 			})
+			if err == nil && again {
+				err = errors.New("states its size twice")
+			}
 			if err == nil {
 				break
 			}
 			if n == min(end-at, maxPageHeader) {
 				return fmt.Errorf("header of the page at byte %d: %w", at, err)
 			}
-			values -= count
 		}
 		at += int64(t.at)
-		if packed < 0 || packed > end-at || unpacked < 0 || unpacked > maxPage || count < 0 || count > maxPageValues {
+		if packed < 0 || packed > end-at || unpacked < 0 || unpacked > maxPage || count > maxPageValues {
 			return fmt.Errorf("the page at byte %d has %d bytes, %d unpacked, and %d values; want %d, %d and %d at most",
 				at, packed, unpacked, count, end-at, maxPage, maxPageValues)
 		}
@@ -126,12 +132,8 @@ const (
 
 var errThrift = errors.New("ends too early, or is no Thrift")
 
-// structure goes past one struct. visit, if not nil, is told whole numbers in it and, with the number of the
-// field that they lie in, one level down.
-func (t *thrift) structure(depth int, visit func(outer, field int, x int64)) error {
-	return t.fields(depth, 0, visit)
-}
-
+// fields goes past one struct, which is the field outer. visit, if not nil, is told whole numbers in it and, with the
+// number of the field that they lie in, one level down.
 func (t *thrift) fields(depth, outer int, visit func(outer, field int, x int64)) error {
 	if depth > 30 {
 		return errors.New("lists or structs more than 30 deep")
@@ -146,7 +148,7 @@ func (t *thrift) fields(depth, outer int, visit func(outer, field int, x int64))
 			return nil
 		}
 		if delta := int(head >> 4); delta > 0 {
-			field += delta
+			field = int(int16(field + delta)) // numbers of fields have 16 bits, and the library goes round
 		} else {
 			id, err := t.number()
 			if err != nil {

@@ -18,8 +18,8 @@ import (
 const stagingPrefix = ".prepare-"
 
 // Prepare makes the folder o.Out, replacing what was prepared there before. Text is read up to
-// three times (to choose validation documents, to train the tokenizer, to encode) and never held
-// in memory; the result does not depend on the number of cores. Special tokens that stand in the
+// four times (to find duplicates, to choose held-out documents, to train the tokenizer, to encode) and
+// never held in memory; the result does not depend on the number of cores. Special tokens that stand in the
 // text are read as the ordinary characters they are spelled with.
 //
 // When it fails or is stopped, what was there before is still there, but for a moment at the end

@@ -219,14 +219,14 @@ func toLower(r rune) rune {
 type unicodeForm struct{ form norm.Form }
 
 func (u unicodeForm) normalize(_ *finder, text string) string {
-	if u.form.QuickSpanString(text) == len(text) {
+	n := u.form.QuickSpanString(text)
+	if n == len(text) {
 		return text
 	}
 	out := make([]byte, 0, len(text)+len(text)/8)
-	for len(text) > 0 {
+	for ; len(text) > 0; n = u.form.QuickSpanString(text) {
 		// Up to a boundary nothing has to be done; from there on to the next ASCII character, before
 		// which there always is one.
-		n := u.form.QuickSpanString(text)
 		out = append(out, text[:n]...)
 		text = text[n:]
 		end := min(1, len(text))

@@ -20,8 +20,7 @@ type preTokenizer struct {
 	spelled bool            // what comes out is spelled in the alphabet: a step stands behind ByteLevel
 	cuts    bool            // text can be cut before a space behind something else, see LastCut
 	crosses bool            // while it is read: a step of which that is not known came before any of which it is
-	raw     json.RawMessage // as it was read; nil: one ByteLevel, which is written as the library does
-	one     *byteLevel
+	raw     json.RawMessage // as it was read; a ByteLevel with all that the library writes
 }
 
 // words yields the words of a text.
@@ -172,15 +171,13 @@ func parsePreTokenizer(raw json.RawMessage) (*preTokenizer, error) {
 	if isNull(raw) {
 		return nil, errors.New("pre_tokenizer: null is not supported, want ByteLevel")
 	}
-	p := &preTokenizer{}
+	p := &preTokenizer{raw: raw}
 	if typeOf(raw) == "ByteLevel" {
 		one, err := parseByteLevel(field, raw)
 		if err != nil {
 			return nil, err
 		}
-		p.one = one
-	} else {
-		p.raw = raw
+		p.raw = one.json()
 	}
 	byteLevels, err := p.add(field, raw, 0)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 const maxFile = 128 << 20
 
 // Load reads a tokenizer.json. What the file asks for and this package does not do (another model,
-// a normalizer, another split pattern, …) is an error that names it.
+// truncation, a look-behind, …) is an error that names it.
 func Load(path string) (*Tokenizer, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -90,9 +90,7 @@ func Parse(data []byte) (*Tokenizer, error) {
 	if s.settings.normalizer, cuts, err = parseNormalizer("normalizer", f.Normalizer, 0); err != nil {
 		return nil, err
 	}
-	if s.settings.normalizer != nil {
-		s.settings.normalizerRaw = f.Normalizer
-	}
+	s.settings.normalizerRaw = f.Normalizer
 	if s.settings.pre, err = parsePreTokenizer(f.PreTokenizer); err != nil {
 		return nil, err
 	}

@@ -10,7 +10,7 @@
 // in the order in which training found the merges (Sennrich, Haddow, Birch: Neural Machine
 // Translation of Rare Words with Subword Units, 2016). Nothing is lost: any string, also one that
 // is not UTF-8, comes back byte by byte from DecodeBytes, but for what a foreign file can ask for (a
-// normalizer, a space before the text, byte values missing from the vocabulary).
+// normalizer, a Split that removes, a space before the text, byte values missing from the vocabulary).
 package tokenizer
 
 import (

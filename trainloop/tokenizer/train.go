@@ -62,7 +62,7 @@ func TrainContext(ctx context.Context, docs iter.Seq2[string, error], o TrainOpt
 	s := spec{vocab: map[string]int32{}}
 	yes := true
 	s.settings = settings{
-		pre:  &preTokenizer{steps: []step{scanner(nextWord)}, cuts: true, one: &byteLevel{TrimOffsets: true, UseRegex: &yes}},
+		pre:  &preTokenizer{steps: []step{scanner(nextWord)}, cuts: true, raw: (&byteLevel{TrimOffsets: true, UseRegex: &yes}).json()},
 		cuts: true,
 		// These two only move offsets and drop no space; written as the library writes them.
 		post:    (&byteLevel{AddPrefixSpace: true, UseRegex: &yes}).json(),

@@ -38,11 +38,7 @@ func (t *Tokenizer) JSON() []byte {
 		w.line(1, "],")
 	}
 	w.part("normalizer", t.settings.normalizerRaw)
-	if t.settings.pre.one != nil {
-		w.part("pre_tokenizer", t.settings.pre.one.json())
-	} else {
-		w.part("pre_tokenizer", t.settings.pre.raw)
-	}
+	w.part("pre_tokenizer", t.settings.pre.raw)
 	w.part("post_processor", t.settings.post)
 	w.part("decoder", t.settings.decoder.json())
 	w.line(1, `"model": {`)

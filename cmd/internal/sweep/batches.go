@@ -1,11 +1,9 @@
 package sweep
 
 import (
-	"encoding/binary"
 	"strconv"
 
-	"march/trainloop/corpus"
-	"march/trainloop/safetensors"
+	"march/trainloop"
 )
 
 // SaveBatches writes the micro-batches that a cell trains on, in their order, and the cell's program with
@@ -28,20 +26,5 @@ func (l *Lab) SaveBatches(c Cell, file string) (int, error) {
 		return 0, err
 	}
 	n := int(s.Steps) * s.MicroBatches()
-	shapes := batches.Shapes()
-	b := shapes.New()
-	data := map[string][]byte{}
-	for micro := range n {
-		batches.Fill(int64(micro), b)
-		for _, name := range corpus.Arrays() {
-			for _, x := range b.Array(name) {
-				data[name] = binary.LittleEndian.AppendUint32(data[name], uint32(int32(x)))
-			}
-		}
-	}
-	var tensors []safetensors.Tensor
-	for name, d := range data {
-		tensors = append(tensors, safetensors.Tensor{Name: name, DType: "I32", Shape: append([]int{n}, shapes.Of(name)...), Data: d})
-	}
-	return n, safetensors.WriteFile(file, tensors, map[string]string{"producer": "march", "micro_batches_per_step": strconv.Itoa(s.MicroBatches())})
+	return n, trainloop.WriteBatches(file, batches, 0, int64(n), map[string]string{"producer": "march", "micro_batches_per_step": strconv.Itoa(s.MicroBatches())})
 }
