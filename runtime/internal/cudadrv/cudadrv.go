@@ -110,6 +110,9 @@ func Open(index int) (*Device, error) {
 	return d, nil
 }
 
+// Context is the CUcontext.
+func (d *Device) Context() unsafe.Pointer { return d.context }
+
 // Stream is the CUstream.
 func (d *Device) Stream() unsafe.Pointer { return d.stream }
 
