@@ -1,4 +1,5 @@
-// What all kernels share. The sources are compiled by NVRTC without any header: march needs no CUDA toolkit.
+// What all kernels share. The sources are compiled by NVRTC without any header: march needs no CUDA toolkit. Names in capitals
+// are macros of the sources after this one.
 
 typedef unsigned int u32;
 typedef unsigned short u16;
@@ -10,7 +11,7 @@ struct bf16 { u16 bits; };
 __device__ __forceinline__ float to_float(float x) { return x; }
 __device__ __forceinline__ float to_float(bf16 x) { return __uint_as_float((u32)x.bits << 16); }
 
-template <class T> __device__ __forceinline__ T from_float(float x);
+template <class Elem> __device__ __forceinline__ Elem from_float(float x);
 template <> __device__ __forceinline__ float from_float<float>(float x) { return x; }
 template <> __device__ __forceinline__ bf16 from_float<bf16>(float x) {
   bf16 y;
@@ -28,7 +29,7 @@ __device__ __forceinline__ float low_bf16(u32 x) { return __uint_as_float(x << 1
 __device__ __forceinline__ float high_bf16(u32 x) { return __uint_as_float(x & 0xffff0000u); }
 
 // Eight bfloat16 or four floats: 16 bytes.
-template <class T> struct Pack;
+template <class Elem> struct Pack;
 template <> struct Pack<float> { static constexpr int n = 4; };
 template <> struct Pack<bf16> { static constexpr int n = 8; };
 
@@ -55,4 +56,39 @@ __device__ __forceinline__ float warp_sum(float x) {
 __device__ __forceinline__ float warp_max(float x) {
   for (int d = 16; d > 0; d >>= 1) x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, d));
   return x;
+}
+
+// count elements at once, in 16-byte accesses where count is a multiple of a pack; 1 for what is not aligned.
+template <int count, class Elem> __device__ __forceinline__ void load(const Elem* p, float* v) {
+  if constexpr (count % Pack<Elem>::n != 0) {
+#pragma unroll
+    for (int j = 0; j < count; j++) v[j] = to_float(p[j]);
+  } else {
+#pragma unroll
+    for (int j = 0; j < count; j += Pack<Elem>::n) load_pack(p + j, v + j);
+  }
+}
+template <int count, class Elem> __device__ __forceinline__ void store(Elem* p, const float* v) {
+  if constexpr (count % Pack<Elem>::n != 0) {
+#pragma unroll
+    for (int j = 0; j < count; j++) p[j] = from_float<Elem>(v[j]);
+  } else {
+#pragma unroll
+    for (int j = 0; j < count; j += Pack<Elem>::n) store_pack(p + j, v + j);
+  }
+}
+
+// Of a block of whole warps, the same for each thread; shared holds a float for each warp and may be
+// used again after the block's next barrier.
+__device__ __forceinline__ float block_sum(float x, float* shared) {
+  x = warp_sum(x);
+  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = x;
+  __syncthreads();
+  return warp_sum(threadIdx.x % 32 < blockDim.x / 32 ? shared[threadIdx.x % 32] : 0);
+}
+__device__ __forceinline__ float block_max(float x, float* shared) {
+  x = warp_max(x);
+  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = x;
+  __syncthreads();
+  return warp_max(shared[threadIdx.x % 32 < blockDim.x / 32 ? threadIdx.x % 32 : 0]);
 }

@@ -18,15 +18,18 @@ const (
 	Float32  Type = 1
 	Int32    Type = 6
 	Int64    Type = 7
+	Bool     Type = 9
 	BFloat16 Type = 16
 )
 
 // Size is the bytes of one element.
-func (t Type) Size() int { return map[Type]int{Float32: 4, Int32: 4, Int64: 8, BFloat16: 2}[t] }
+func (t Type) Size() int {
+	return map[Type]int{Float32: 4, Int32: 4, Int64: 8, Bool: 1, BFloat16: 2}[t]
+}
 
 // C is the type's name in the sources.
 func (t Type) C() string {
-	return map[Type]string{Float32: "float", Int32: "int", Int64: "long long", BFloat16: "bf16"}[t]
+	return map[Type]string{Float32: "float", Int32: "int", Int64: "long long", Bool: "bool", BFloat16: "bf16"}[t]
 }
 
 // Tensor is the type and static shape of an input or output.
@@ -79,7 +82,7 @@ type Step interface{ step() }
 // Launch runs a kernel.
 type Launch struct {
 	Source  string   // file in this package: "norm.cu"
-	Defines []string // macros that the source is compiled with: "T=bf16"
+	Defines []string // macros that the source is compiled with: "TYPE=bf16"; not T, which NVRTC's own header uses
 	Kernel  string   // extern "C" name
 	Grid    [3]int   // blocks; 0 counts as 1
 	Block   [3]int   // threads; 0 counts as 1
@@ -108,7 +111,7 @@ func (Product) step() {}
 type Arg struct {
 	Kind  ArgKind
 	Index int    // of the input or output, or bytes from the scratch memory's begin
-	Bits  uint64 // the number, in its low Size bytes
+	Bits  uint64 // the number, in its low Size bytes; of an input or output, bytes from its begin
 	Size  int    // bytes that the argument has
 }
 
@@ -131,6 +134,19 @@ func Out(i int) Arg { return Arg{Kind: Output, Index: i, Size: 8} }
 
 // Scratch is an address in the node's scratch memory.
 func Scratch(offset int) Arg { return Arg{Kind: ScratchAt, Index: offset, Size: 8} }
+
+// Plus is the address so many bytes further on.
+func (a Arg) Plus(bytes int) Arg {
+	switch a.Kind {
+	case Number:
+		panic("kernels: a number has no address")
+	case ScratchAt:
+		a.Index += bytes
+	default:
+		a.Bits += uint64(bytes)
+	}
+	return a
+}
 
 // Int is an int (32 bits).
 func Int(v int) Arg {
