@@ -37,6 +37,8 @@ var kernelOps = map[string]kernelOp{
 	"ColumnSum":          {inputs: 2, outputs: 1, addends: map[int]int{0: 1}},
 	"FusedLossHead":      {inputs: 6, outputs: 4, addends: map[int]int{2: 4, 3: 5}}, // h, table, bias, labels; loss, dh, dtable, dbias
 	"EmbeddingSum":       {inputs: 3, outputs: 1, addends: map[int]int{0: 2}},
+	"DropoutMaskOf":      {inputs: 1, outputs: 1},
+	"DropoutApply":       {inputs: 2, outputs: 1}, // x, seed
 	"SumSquares":         {inputs: 1, outputs: 1},
 	"AdamWStep":          {inputs: 13, outputs: 4}, // p, m, v, grad, AdamWStep.shared; p, m, v, a copy in bfloat16
 }
@@ -99,7 +101,7 @@ func withInput(k *Node, in []*Tensor, at int, x *Tensor) []*Tensor {
 // fuse makes march's kernels of what stands beside them: products with their addends, sums of a gradient's columns with
 // the gradient, accumulators with what is added to them.
 func fuse(src *Graph) *Graph {
-	for _, pass := range []func(*Graph) *Graph{linears, wideProducts, columnSums, foldAddends, copies} {
+	for _, pass := range []func(*Graph) *Graph{linears, wideProducts, dropouts, columnSums, foldAddends, copies} {
 		src = prune(pass(src))
 	}
 	return src
@@ -262,6 +264,26 @@ func copies(src *Graph) *Graph {
 				done[r] = out[3]
 				return out[:3]
 			}
+		}
+		return nil
+	})
+}
+
+// dropouts multiplies with a mask where it is made, which is then never there as a whole.
+func dropouts(src *Graph) *Graph {
+	return each(src, func(_ *copier, n *Node, in []*Tensor) []*Tensor {
+		if n.Op.Name != "Mul" {
+			return nil
+		}
+		for i, m := range in {
+			x := in[1-i]
+			for m.node != nil && m.node.Op.Name == "Reshape" {
+				m = m.node.In[0]
+			}
+			if m.node == nil || m.node.Op.Name != "DropoutMaskOf" || m.Shape().Elements() != x.Shape().Elements() || !x.Shape().Equal(n.Out[0].Shape()) {
+				continue
+			}
+			return kernel("DropoutApply", m.node.Attrs, []Type{n.Out[0].typ}, x, m.node.In[0])
 		}
 		return nil
 	})

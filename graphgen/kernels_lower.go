@@ -1,16 +1,42 @@
 package graphgen
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // What march's big operators are as kernels (kernels.go).
 
 // flashes reports whether the attention is a kernel of march's.
 func (a Attention) flashes(n *Node, t Target) bool {
-	if !t.takes(n) || n.In[5] != nil {
+	if !t.takes(n) || n.In[5] != nil && dropSeed(n.In[5]) == nil {
 		return false
 	}
 	dk, dv := n.In[1].Dim(1)/a.KVHeads, n.In[2].Dim(1)/a.KVHeads
 	return dk >= 8 && dk <= 128 && dk%8 == 0 && dv >= 8 && dv <= 128 && dv%8 == 0
+}
+
+// dropSeed is the node that makes a dropout mask from its seed, nil of a mask that comes from elsewhere.
+func dropSeed(mask *Tensor) *Node {
+	if mask.node != nil && mask.node.Op.Name == "DropoutMaskOf" {
+		return mask.node
+	}
+	return nil
+}
+
+// flashInputs are an attention's inputs with its dropout's seed in place of the mask, and the attributes of both.
+func (a Attention) flashInputs(n *Node) ([]*Tensor, Attrs) {
+	in, attrs := slices.Clone(n.In[:6]), a.flashAttrs()
+	if in[5] != nil {
+		drop := dropSeed(in[5])
+		in[5] = drop.In[0]
+		for k, v := range drop.Attrs {
+			if !strings.HasPrefix(k, "_") {
+				attrs[k] = v
+			}
+		}
+	}
+	return in, attrs
 }
 
 func (a Attention) flashAttrs() Attrs {
@@ -21,7 +47,8 @@ func (a Attention) flashAttrs() Attrs {
 // flash gives y [B·Sq,H·dv] and the log-sum-exp of each query's logits [B,H,Sq].
 func (a Attention) flash(n *Node) []*Tensor {
 	out := []Type{{n.In[0].DType(), Shape{n.In[0].Dim(0), n.In[2].Dim(1) / a.KVHeads * a.Heads}}, {Float32, Shape{a.Batch, a.Heads, a.Queries}}}
-	return kernel("FlashAttention", a.flashAttrs(), out, n.In[:5]...)
+	in, attrs := a.flashInputs(n)
+	return kernel("FlashAttention", attrs, out, in...)
 }
 
 func (a Attention) flashGrad(n *Node) []*Tensor {
@@ -30,8 +57,8 @@ func (a Attention) flashGrad(n *Node) []*Tensor {
 	if n.In[3] != nil {
 		out = append(out, Type{Float32, n.In[3].Shape()})
 	}
-	in := append(slices.Clone(n.In[:5]), nil, y[0], y[1], n.In[6])
-	d := slices.Clone(kernel("FlashAttentionGrad", a.flashAttrs(), out, in...))
+	in, attrs := a.flashInputs(n)
+	d := slices.Clone(kernel("FlashAttentionGrad", attrs, out, append(in, y[0], y[1], n.In[6])...))
 	if n.In[3] != nil {
 		d[3] = Cast(d[3], n.In[3].DType())
 	}

@@ -187,8 +187,8 @@ typedef struct {
 
 static uint64_t value(const launch_device *d, const launch_arg *a, void *const *inputs, void *const *outputs) {
   switch (a->kind) {
-    case LAUNCH_INPUT: return (uint64_t)(uintptr_t)inputs[a->index];
-    case LAUNCH_OUTPUT: return (uint64_t)(uintptr_t)outputs[a->index];
+    case LAUNCH_INPUT: return inputs[a->index] ? (uint64_t)(uintptr_t)inputs[a->index] + a->bits : 0;
+    case LAUNCH_OUTPUT: return outputs[a->index] ? (uint64_t)(uintptr_t)outputs[a->index] + a->bits : 0;
     case LAUNCH_SCRATCH: return d->scratch + (uint64_t)a->index;
   }
   return a->bits;

@@ -26,7 +26,7 @@ enum { LAUNCH_NUMBER, LAUNCH_INPUT, LAUNCH_OUTPUT, LAUNCH_SCRATCH };
 typedef struct {
   int kind;
   int64_t index; // of the input or output; bytes into the scratch memory
-  uint64_t bits; // the number
+  uint64_t bits; // the number; of an input or output, bytes from its begin
 } launch_arg;
 
 enum { LAUNCH_MAX_ARGS = 40 };
