@@ -56,7 +56,7 @@ func kernelCases() (list []kernelCase) {
 			}
 		}
 		small := input{shape: []int{s[2], s[1]}, values: func(n int, w ...string) []float64 {
-			return each(normals(n, w...), func(x float64) float64 { return x / 4 })
+			return each(normals(n, w...), func(x float64) float64 { return x / math.Sqrt(float64(s[1])) })
 		}}
 		ids := integers(labels, s[0])
 		add(fmt.Sprintf("LossHead %v", s), func(x []*graphgen.Tensor) *graphgen.Tensor { return graphgen.LossHead(x[0], x[1], nil, x[2]) }, in(s[0], s[1]), small, ids)

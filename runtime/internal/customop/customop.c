@@ -105,7 +105,7 @@ static status compute(void *kernel, void *context) {
     if (!s && value) s = CALL(k->api, GetTensorMutableData, status, void *, void **)(value, &out[i]);
     if (s) return s;
   }
-  return give(k->api, k->run(k->device, k->steps, k->count, in, out));
+  return give(k->api, k->run(k->device, k->steps, k->count, in, out, k->label));
 }
 
 char *customop_domain(customop_api api, uint32_t version, const char *domain, const char *const *names, int count, uintptr_t handle, void **made) {

@@ -108,13 +108,14 @@ func (o *Operators) create(name string, info unsafe.Pointer) (k unsafe.Pointer, 
 	if err != nil {
 		return nil, err
 	}
-	program, err := o.device.Prepare(plan)
+	program, err := o.device.Prepare(plan, kernels.CostOf(n))
 	if err != nil {
 		return nil, fmt.Errorf("kernel %s: %w", name, err)
 	}
 	c := (*C.customop_kernel)(C.calloc(1, C.sizeof_customop_kernel))
 	c.api, c.inputs, c.outputs = o.api, C.int(len(inputs)), C.int(len(outputs))
 	c.device, c.steps, c.count = (*C.launch_device)(program.Device()), (*C.launch_step)(program.Steps()), C.int(program.Count())
+	c.label = C.int(program.Label())
 	*(*unsafe.Pointer)(unsafe.Pointer(&c.run)) = launch.Runner()
 	for i, slot := range slots {
 		c.slots[i] = C.int(slot)

@@ -62,8 +62,8 @@ typedef struct {
   customop_api api;
   launch_device *device;
   launch_step *steps;
-  char *(*run)(launch_device *, const launch_step *, int, void *const *, void *const *); // launch_run
-  int count;
+  char *(*run)(launch_device *, const launch_step *, int, void *const *, void *const *, int); // launch_run
+  int count, label;
   int inputs, outputs; // how many the node has
   int slots[CUSTOMOP_MAX_PORTS]; // of the operator's inputs, for each input of the node
   customop_port shapes[CUSTOMOP_MAX_PORTS]; // of the outputs

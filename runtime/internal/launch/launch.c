@@ -123,6 +123,9 @@ struct launch_device {
   size_t scratch_bytes;
   device_pointer old[MAX_SCRATCH];
   int olds;
+  int profiling, marks, room; // of the profile's events, two for each mark
+  void **events;
+  int *labels;
 };
 
 char *launch_device_new(void *context, void *stream, int deterministic, launch_device **device) {
@@ -149,7 +152,10 @@ void launch_device_free(launch_device *d) {
     if (d->workspace) cuMemFree_v2(d->workspace);
     if (d->scratch) cuMemFree_v2(d->scratch);
     for (int i = 0; i < d->olds; i++) cuMemFree_v2(d->old[i]);
+    for (int i = 0; i < 2 * d->room; i++) cuEventDestroy_v2(d->events[i]);
   }
+  free(d->events);
+  free(d->labels);
   free(d);
 }
 
@@ -203,8 +209,53 @@ static char *multiply(const launch_device *d, const product *p, const uint64_t *
   return NULL;
 }
 
-char *launch_run(launch_device *d, const launch_step *steps, int count, void *const *inputs, void *const *outputs) {
+// mark records an event of the profile, the first or second of a run.
+static char *mark(launch_device *d, int label, int second) {
+  if (!second && d->marks == d->room) {
+    int room = d->room ? 2 * d->room : 1024;
+    void **events = realloc(d->events, 2 * room * sizeof *events);
+    if (events) d->events = events;
+    int *labels = realloc(d->labels, room * sizeof *labels);
+    if (labels) d->labels = labels;
+    if (!events || !labels) return copy("out of memory");
+    for (; d->room < room; d->room++) {
+      TRY(cuEventCreate, &d->events[2 * d->room], 0);
+      TRY(cuEventCreate, &d->events[2 * d->room + 1], 0);
+    }
+  }
+  TRY(cuEventRecord, d->events[2 * d->marks + second], d->stream);
+  d->labels[d->marks] = label;
+  d->marks += second;
+  return NULL;
+}
+
+char *launch_profile(launch_device *d, int begin, int labels, int64_t *calls, double *ms) {
   TRY(cuCtxSetCurrent, d->context);
+  TRY(cuStreamSynchronize, d->stream);
+  for (int i = 0; i < d->marks && !begin; i++) {
+    float t;
+    TRY(cuEventElapsedTime, &t, d->events[2 * i], d->events[2 * i + 1]);
+    if (d->labels[i] < labels) {
+      calls[d->labels[i]]++;
+      ms[d->labels[i]] += t;
+    }
+  }
+  d->marks = 0;
+  d->profiling = begin;
+  return NULL;
+}
+
+static char *run(launch_device *d, const launch_step *steps, int count, void *const *inputs, void *const *outputs);
+
+char *launch_run(launch_device *d, const launch_step *steps, int count, void *const *inputs, void *const *outputs, int label) {
+  TRY(cuCtxSetCurrent, d->context);
+  char *message = d->profiling ? mark(d, label, 0) : NULL;
+  if (!message) message = run(d, steps, count, inputs, outputs);
+  if (!message && d->profiling) message = mark(d, label, 1);
+  return message;
+}
+
+static char *run(launch_device *d, const launch_step *steps, int count, void *const *inputs, void *const *outputs) {
   for (int i = 0; i < count; i++) {
     const launch_step *s = &steps[i];
     uint64_t v[LAUNCH_MAX_ARGS];

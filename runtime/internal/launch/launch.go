@@ -13,6 +13,7 @@ import "C"
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -37,6 +38,7 @@ type Device struct {
 	mu       sync.Mutex
 	modules  map[string]unsafe.Pointer
 	products map[C.launch_shape]unsafe.Pointer
+	labels   []kernels.Cost // of what profiles tell apart
 }
 
 // Options say how a device works.
@@ -83,6 +85,7 @@ type Program struct {
 	device *C.launch_device
 	steps  *C.launch_step // on C's heap
 	count  int
+	label  int
 }
 
 // Device, Steps and Count are what launch_run takes. Steps belong to the caller, who frees them with C's free.
@@ -97,14 +100,17 @@ func Runner() unsafe.Pointer { return unsafe.Pointer(C.launch_run) }
 // Count is the number of steps.
 func (p *Program) Count() int { return p.count }
 
-// Prepare compiles what a plan needs and chooses its products' algorithms.
-func (d *Device) Prepare(p kernels.Plan) (*Program, error) {
+// Label is what profiles file the program under.
+func (p *Program) Label() int { return p.label }
+
+// Prepare compiles what a plan needs and chooses its products' algorithms. cost is what profiles say of it.
+func (d *Device) Prepare(p kernels.Plan, cost kernels.Cost) (*Program, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := take(C.launch_reserve(d.c, C.size_t(kernels.Round(p.Scratch, 256)))); err != nil {
 		return nil, err
 	}
-	program := &Program{d.c, (*C.launch_step)(C.calloc(C.size_t(max(1, len(p.Steps))), C.sizeof_launch_step)), len(p.Steps)}
+	program := &Program{d.c, (*C.launch_step)(C.calloc(C.size_t(max(1, len(p.Steps))), C.sizeof_launch_step)), len(p.Steps), d.label(cost)}
 	steps := unsafe.Slice(program.steps, len(p.Steps))
 	for i, s := range p.Steps {
 		if err := d.step(&steps[i], s); err != nil {
@@ -202,4 +208,43 @@ func (d *Device) product(p kernels.Product) (unsafe.Pointer, error) {
 	}
 	d.products[s] = made
 	return made, nil
+}
+
+func (d *Device) label(c kernels.Cost) int {
+	at := slices.Index(d.labels, c)
+	if at < 0 {
+		at, d.labels = len(d.labels), append(d.labels, c)
+	}
+	return at
+}
+
+// Timing is what a profile says of the nodes of one cost.
+type Timing struct {
+	kernels.Cost
+	Calls int
+	MS    float64 // of all calls
+}
+
+// BeginProfile times what runs from here on. It must not be on while a CUDA graph is recorded.
+func (d *Device) BeginProfile() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return take(C.launch_profile(d.c, 1, 0, nil, nil))
+}
+
+// EndProfile waits for the GPU and returns what ran since BeginProfile.
+func (d *Device) EndProfile() ([]Timing, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	calls, ms := make([]C.int64_t, len(d.labels)+1), make([]C.double, len(d.labels)+1)
+	if err := take(C.launch_profile(d.c, 0, C.int(len(d.labels)), &calls[0], &ms[0])); err != nil {
+		return nil, err
+	}
+	var list []Timing
+	for i, c := range d.labels {
+		if calls[i] > 0 {
+			list = append(list, Timing{c, int(calls[i]), float64(ms[i])})
+		}
+	}
+	return list, nil
 }

@@ -43,8 +43,12 @@ typedef struct {
 
 enum { LAUNCH_STEP_KERNEL, LAUNCH_STEP_ZERO, LAUNCH_STEP_COPY, LAUNCH_STEP_PRODUCT };
 
-// launch_run queues the steps on the stream. Addresses are those of this run.
-char *launch_run(launch_device *device, const launch_step *steps, int count, void *const *inputs, void *const *outputs);
+// launch_run queues the steps on the stream. Addresses are those of this run. label is what a profile files them under.
+char *launch_run(launch_device *device, const launch_step *steps, int count, void *const *inputs, void *const *outputs, int label);
+
+// launch_profile begins a profile, or ends it: then it waits for the stream and adds each label's calls and
+// milliseconds to the arrays, which have so many entries.
+char *launch_profile(launch_device *device, int begin, int labels, int64_t *calls, double *ms);
 
 typedef struct {
   int type_in, type_out; // numbers of ONNX's TensorProto.DataType: 1 or 16
