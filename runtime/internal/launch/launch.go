@@ -175,12 +175,11 @@ func (d *Device) function(l kernels.Launch) (unsafe.Pointer, error) {
 	key := l.Source + fmt.Sprint(l.Defines)
 	module := d.modules[key]
 	if module == nil {
-		image, err := d.compiler.Compile(l.Source, source, l.Defines)
-		if err != nil {
-			return nil, err
-		}
-		if err := take(C.launch_module(d.c, unsafe.Pointer(&image[0]), &module)); err != nil {
-			return nil, fmt.Errorf("%s: %w", l.Source, err)
+		if module, err = d.load(l.Source, source, l.Defines); err != nil {
+			d.compiler.Forget(l.Source, source, l.Defines) // the cache may hold something else
+			if module, err = d.load(l.Source, source, l.Defines); err != nil {
+				return nil, err
+			}
 		}
 		d.modules[key] = module
 	}
@@ -191,6 +190,17 @@ func (d *Device) function(l kernels.Launch) (unsafe.Pointer, error) {
 		return nil, fmt.Errorf("%s: %s: %w", l.Source, l.Kernel, err)
 	}
 	return f, nil
+}
+
+func (d *Device) load(name, source string, defines []string) (module unsafe.Pointer, err error) {
+	image, err := d.compiler.Compile(name, source, defines)
+	if err != nil {
+		return nil, err
+	}
+	if err := take(C.launch_module(d.c, unsafe.Pointer(&image[0]), &module)); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return module, nil
 }
 
 // product is a product of a shape with the algorithm chosen for it.

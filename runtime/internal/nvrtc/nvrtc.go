@@ -79,18 +79,9 @@ func (c *Compiler) Version() string { return c.version }
 
 // Compile returns the machine code of a source with macros defined ("T=bf16"), from the cache where it lies there.
 func (c *Compiler) Compile(name, source string, defines []string) ([]byte, error) {
-	options := []string{"--gpu-architecture=" + c.arch, "--std=c++17", "-default-device"}
-	for _, d := range defines {
-		options = append(options, "-D"+d)
-	}
-	h := sha256.New()
-	fmt.Fprintf(h, "%s\n%q\n%s", c.version, options, source)
-	file := ""
-	if c.cache != "" {
-		file = filepath.Join(c.cache, strings.TrimSuffix(name, ".cu")+"-"+hex.EncodeToString(h.Sum(nil))[:32]+".cubin")
-		if image, err := os.ReadFile(file); err == nil && len(image) > 0 {
-			return image, nil
-		}
+	file, options := c.kept(name, source, defines)
+	if image, err := os.ReadFile(file); err == nil && len(image) > 0 {
+		return image, nil
 	}
 	image, err := compile(name, source, options)
 	if err != nil {
@@ -100,6 +91,27 @@ func (c *Compiler) Compile(name, source string, defines []string) ([]byte, error
 		_ = atomicfile.WriteFile(file, image) // a cache that cannot be written costs time only
 	}
 	return image, nil
+}
+
+// Forget drops what the cache has of a source: it turned out to be damaged.
+func (c *Compiler) Forget(name, source string, defines []string) {
+	if file, _ := c.kept(name, source, defines); file != "" {
+		_ = os.Remove(file) // what cannot be removed cannot be replaced either
+	}
+}
+
+// kept is the file that the cache has a source's code in, "" without a cache, and how it is compiled.
+func (c *Compiler) kept(name, source string, defines []string) (file string, options []string) {
+	options = []string{"--gpu-architecture=" + c.arch, "--std=c++17", "-default-device"}
+	for _, d := range defines {
+		options = append(options, "-D"+d)
+	}
+	if c.cache == "" {
+		return "", options
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\n%q\n%s", c.version, options, source)
+	return filepath.Join(c.cache, strings.TrimSuffix(name, ".cu")+"-"+hex.EncodeToString(h.Sum(nil))[:32]+".cubin"), options
 }
 
 func compile(name, source string, options []string) ([]byte, error) {
