@@ -52,6 +52,9 @@ func Open(capability string) (*Compiler, error) {
 		return nil, opened.err
 	}
 	c := &Compiler{arch: "sm_" + strings.ReplaceAll(capability, ".", ""), version: opened.version}
+	if capability == "9.0" {
+		c.arch += "a" // with Hopper's own instructions, which no other GPU has
+	}
 	if dir, err := os.UserCacheDir(); err == nil {
 		c.cache = filepath.Join(dir, "march", "kernels")
 	}
