@@ -25,10 +25,11 @@ func (k kernelOp) adds(i int) (output int, ok bool) {
 }
 
 var kernelOps = map[string]kernelOp{
-	"Linear":             {inputs: 4, outputs: 1, addends: map[int]int{0: 3}}, // A, B, bias, addend
-	"FlashAttention":     {inputs: 6, outputs: 2},                             // q, k, v, bias, lengths, seed; y, lse
-	"FlashAttentionGrad": {inputs: 9, outputs: 4},                             // … y, lse, dy; dq, dk, dv, dbias
-	"Normalize":          {inputs: 4, outputs: 3},                             // x, weight, bias, residual; y, stats, sum
+	"Linear":             {inputs: 4, outputs: 1, addends: map[int]int{0: 3}},             // A, B, bias, addend
+	"LinearGrad":         {inputs: 6, outputs: 3, addends: map[int]int{0: 3, 1: 4, 2: 5}}, // dy, x, w, addends; dx, dw, db
+	"FlashAttention":     {inputs: 6, outputs: 2},                                         // q, k, v, bias, lengths, seed; y, lse
+	"FlashAttentionGrad": {inputs: 9, outputs: 4},                                         // … y, lse, dy; dq, dk, dv, dbias
+	"Normalize":          {inputs: 4, outputs: 3},                                         // x, weight, bias, residual; y, stats, sum
 	"NormalizeGrad":      {inputs: 7, outputs: 3, addends: map[int]int{0: 4, 1: 5, 2: 6}},
 	"Activate":           {inputs: 1, outputs: 1},
 	"ActivateGrad":       {inputs: 3, outputs: 2, addends: map[int]int{1: 2}}, // x, dy, addend; dx, its column sums
@@ -101,7 +102,7 @@ func withInput(k *Node, in []*Tensor, at int, x *Tensor) []*Tensor {
 // fuse makes march's kernels of what stands beside them: products with their addends, sums of a gradient's columns with
 // the gradient, accumulators with what is added to them.
 func fuse(src *Graph) *Graph {
-	for _, pass := range []func(*Graph) *Graph{linears, wideProducts, dropouts, columnSums, foldAddends, copies} {
+	for _, pass := range []func(*Graph) *Graph{linears, wideProducts, dropouts, columnSums, foldAddends, productGradients, copies} {
 		src = prune(pass(src))
 	}
 	return src
@@ -286,5 +287,58 @@ func dropouts(src *Graph) *Graph {
 			return kernel("DropoutApply", m.node.Attrs, []Type{n.Out[0].typ}, x, m.node.In[0])
 		}
 		return nil
+	})
+}
+
+// productGradients makes one node of the gradients of a product x·w + b: what they read may be forgotten once it is
+// through, wherever a runtime would have put the weight's gradient.
+func productGradients(src *Graph) *Graph {
+	readers, done := src.readers(), map[*Node]*Tensor{}
+	input := func(n *Node, i int) *Tensor {
+		if i < len(n.In) {
+			return n.In[i]
+		}
+		return nil
+	}
+	return each(src, func(c *copier, n *Node, in []*Tensor) []*Tensor {
+		if made := done[n]; made != nil {
+			return []*Tensor{made}
+		}
+		// dx = dy·wᵀ + addend
+		if n.Op.Name != "Linear" || !n.Attrs.bool("transB") || n.Attrs.bool("transA") || n.Attrs.num("alpha") != 1 || input(n, 2) != nil {
+			return nil
+		}
+		dy, w := n.In[0], n.In[1]
+		var dw, db *Node
+		for _, r := range readers[dy] {
+			switch {
+			case r == nil || c.of[r.Out[0]] != nil:
+			case r.Op.Name == "Linear" && r.In[1] == dy && r.Attrs.bool("transA") && !r.Attrs.bool("transB") && r.Attrs.num("alpha") == 1 &&
+				input(r, 2) == nil && r.Out[0].Shape().Equal(w.Shape()) && c.of[r.In[0]] != nil && (input(r, 3) == nil || c.of[r.In[3]] != nil):
+				dw = r
+			case r.Op.Name == "ColumnSum" && (input(r, 1) == nil || c.of[r.In[1]] != nil):
+				db = r
+			}
+		}
+		if dw == nil {
+			return nil
+		}
+		types := []Type{n.Out[0].typ, dw.Out[0].typ}
+		of := func(t *Tensor) *Tensor {
+			if t == nil {
+				return nil
+			}
+			return c.of[t]
+		}
+		args := []*Tensor{in[0], c.of[dw.In[0]], in[1], of(input(n, 3)), of(input(dw, 3)), nil}
+		if db != nil {
+			types, args[5] = append(types, db.Out[0].typ), of(input(db, 1))
+		}
+		out := kernel("LinearGrad", nil, types, args...)
+		done[dw], c.of[dw.Out[0]] = out[1], out[1]
+		if db != nil {
+			done[db], c.of[db.Out[0]] = out[2], out[2]
+		}
+		return out[:1]
 	})
 }

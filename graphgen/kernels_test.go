@@ -51,8 +51,8 @@ func TestFused(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]int{
-		"march.Linear": 6 + 2*6, "march.FlashAttention": 1, "march.FlashAttentionGrad": 1, "march.Normalize": 2, "march.NormalizeGrad": 2,
-		"march.Activate": 1, "march.ActivateGrad": 1, "march.ColumnSum": 2, "march.FusedLossHead": 1, "march.EmbeddingSum": 1,
+		"march.Linear": 6, "march.LinearGrad": 6, "march.FlashAttention": 1, "march.FlashAttentionGrad": 1, "march.Normalize": 2, "march.NormalizeGrad": 2,
+		"march.Activate": 1, "march.ActivateGrad": 1, "march.FusedLossHead": 1, "march.EmbeddingSum": 1,
 		"Gather": 1, "Cast": 13,
 	}
 	if h := p.Graph.Histogram(); !maps.Equal(h, want) {

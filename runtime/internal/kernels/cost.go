@@ -28,6 +28,10 @@ func CostOf(n Node) Cost {
 		if n.Out[0].Type == Float32 && n.In[0].Type != Float32 {
 			c.Detail += " to float32"
 		}
+	case "LinearGrad":
+		m, k, columns := n.In[1].Shape[0], n.In[1].Shape[1], n.In[0].Last()
+		c.FLOPs = 4 * int64(m) * int64(k) * int64(columns)
+		c.Detail = fmt.Sprintf("[%d,%d]·[%d,%d]", m, k, k, columns)
 	case "FusedLossHead":
 		c.FLOPs = 6 * int64(n.In[0].Elements()) * int64(n.In[1].Shape[0])
 	case "FlashAttention":

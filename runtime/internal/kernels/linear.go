@@ -33,3 +33,35 @@ func planLinear(n Node) (Plan, error) {
 	}
 	return Plan{Steps: []Step{p}}, nil
 }
+
+func init() { planners["LinearGrad"] = planLinearGrad }
+
+// planLinearGrad is the gradients of y = x·w + b: inputs dy [M,N], x [M,K], w [K,N], of one type; addends of the outputs, in
+// their types (optional). Outputs dx = dy·wᵀ [M,K], dw = xᵀ·dy [K,N] and, where the node has it, db = the sum of dy's rows
+// float32 [N].
+func planLinearGrad(n Node) (Plan, error) {
+	c := check{n: n}
+	dy, m, columns := c.matrix(0, "dy", Float32, BFloat16)
+	_, _, k := c.matrix(1, "x", dy.Type)
+	c.in(1, "x", []int{m, k}, dy.Type)
+	c.in(2, "w", []int{k, columns}, dy.Type)
+	c.out(0, "dx", []int{m, k}, dy.Type)
+	c.out(1, "dw", []int{k, columns}, dy.Type, Float32)
+	c.may(3, "addend of dx", []int{m, k}, dy.Type)
+	if c.err != nil {
+		return Plan{}, c.err
+	}
+	c.may(4, "addend of dw", []int{k, columns}, n.Out[1].Type)
+	dx := Product{A: In(0), B: In(2), C: n.optional(3), D: Out(0), TypeA: dy.Type, TypeD: dy.Type, M: m, N: k, K: columns,
+		LDA: columns, LDB: columns, LDD: k, TransB: true, Alpha: 1}
+	dw := Product{A: In(1), B: In(0), C: n.optional(4), D: Out(1), TypeA: dy.Type, TypeD: n.Out[1].Type, M: k, N: columns, K: m,
+		LDA: k, LDB: columns, LDD: columns, TransA: true, Alpha: 1}
+	p := Plan{Steps: []Step{dx, dw}}
+	if len(n.Out) > 2 {
+		c.out(2, "db", []int{columns}, Float32)
+		c.may(5, "addend of db", []int{columns}, Float32)
+		steps, scratch := columnSum(In(0), dy.Type, m, columns, columns, n.optional(5), Out(2), 0)
+		p.Steps, p.Scratch = append(p.Steps, steps...), scratch
+	}
+	return p, c.err
+}
