@@ -71,7 +71,7 @@ func widen(src *Graph) *Graph {
 // lacksBF16 reports a node that would need a kernel in bfloat16 that is not there.
 func (n *Node) lacksBF16() bool {
 	isBF16 := func(t *Tensor) bool { return t != nil && t.DType() == BFloat16 }
-	return !HasBF16(n.Op.Name) && (slices.ContainsFunc(n.In, isBF16) || slices.ContainsFunc(n.Out, isBF16))
+	return !HasBF16(n.Op.Name) && !n.Op.Kernel && (slices.ContainsFunc(n.In, isBF16) || slices.ContainsFunc(n.Out, isBF16))
 }
 
 // LiftCasts makes an input of each cast of a float32 input to bfloat16, so that whoever

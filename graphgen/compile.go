@@ -9,17 +9,22 @@ import (
 // Target says which operators a compiled graph may use.
 type Target string
 
-// The targets. Fused, with kernels of march's own, is to come: its place is a Lower rule
-// that emits the kernel.
+// The targets.
 const (
 	// Portable graphs hold only ai.onnx operators and load in every conforming runtime.
 	Portable Target = "portable"
 	// ORT graphs may use com.microsoft operators that stock ONNX Runtime has on CPU and CUDA.
 	ORT Target = "ort"
+	// Fused graphs are those of ORT where march has kernels of its own: operators of domain march, which march
+	// registers with ONNX Runtime's CUDA provider. What computes in bfloat16 with static shapes has them.
+	Fused Target = "fused"
 )
 
 // Targets lists the targets that Compile knows.
-func Targets() []Target { return []Target{Portable, ORT} }
+func Targets() []Target { return []Target{Portable, ORT, Fused} }
+
+// StockTargets lists those that need nothing but ONNX Runtime.
+func StockTargets() []Target { return []Target{Portable, ORT} }
 
 // ParseTarget reads a target's name.
 func ParseTarget(s string) (Target, error) {
@@ -29,7 +34,7 @@ func ParseTarget(s string) (Target, error) {
 	return "", fmt.Errorf("target %q is not one of %v", s, Targets())
 }
 
-func (t Target) contrib() bool { return t == ORT }
+func (t Target) contrib() bool { return t == ORT || t == Fused }
 
 // Program is a graph compiled for a target: only operators that the target has.
 type Program struct {
@@ -51,6 +56,9 @@ func (g *Graph) Compile(t Target, further ...func(*Graph) *Graph) (*Program, err
 			func(g *Graph) *Graph { return lower(g, t) },
 			func(g *Graph) *Graph { return prune(rewrite(prune(g))) },
 		}
+		if t == Fused {
+			passes = append(passes, fuse)
+		}
 		for _, pass := range append(append(passes, further...), widen) {
 			g = pass(g)
 			if err := g.Verify(); err != nil {
@@ -64,7 +72,7 @@ func (g *Graph) Compile(t Target, further ...func(*Graph) *Graph) (*Program, err
 		return nil, err
 	}
 	for _, n := range out.nodes {
-		if n.Op.Lower != nil || n.Op.Domain != "" && !t.contrib() {
+		if n.Op.Lower != nil || n.Op.Domain != "" && !t.contrib() || n.Op.Kernel && t != Fused {
 			return nil, fmt.Errorf("%s: operator %s is not one of target %s", n, n.Op.Name, t)
 		}
 	}

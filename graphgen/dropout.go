@@ -29,21 +29,39 @@ func DropoutMask(seed *Tensor, place string, rate float64, d DType, shape ...int
 	if seed.DType() != Int64 || seed.Rank() != 0 || !(rate >= 0 && rate < 1) || n >= DropoutSeeds {
 		g.fail("DropoutMask: rate %v of %s with the seed %s", rate, g.formatShape(shape), seed)
 	}
+	attrs := Attrs{"drop_keep": int(math.Floor((1 - rate) * DropoutSeeds)), "drop_scale": 1 / (1 - rate), "_type": Type{d, shape}}
+	for name, of := range map[string]string{"k": "key", "a": "a" + place, "b": "b" + place} {
+		h := fnv.New64a()
+		h.Write([]byte(of))
+		v := h.Sum64()
+		attrs["drop_f"+name], attrs["drop_t"+name] = int(1+v%(DropoutSeeds-1)), int(v>>33)
+	}
+	return one("DropoutMask", attrs, seed)
+}
+
+var _ = register(&Op{
+	Name: "DropoutMask", Domain: "march", NoGrad: "a mask",
+	Infer: func(_ *Graph, n *Node) []Type { return []Type{n.Attrs["_type"].(Type)} },
+	Lower: func(g *Graph, n *Node, t Target) []*Tensor {
+		if d := n.Out[0].DType(); t == Fused && d == BFloat16 {
+			return kernel("DropoutMaskOf", n.Attrs, []Type{n.Out[0].typ}, n.In[0])
+		}
+		return []*Tensor{dropoutMask(g, n.In[0], n.Attrs, n.Out[0].typ)}
+	},
+})
+
+func dropoutMask(g *Graph, seed *Tensor, attrs Attrs, typ Type) *Tensor {
 	p := g.Scalar(Int64, DropoutSeeds)
 	fifth := func(x *Tensor) *Tensor {
 		square := Mod(Mul(x, x), p)
 		return Mod(Mul(Mod(Mul(square, square), p), x), p)
 	}
 	line := func(x *Tensor, name string) *Tensor {
-		h := fnv.New64a()
-		h.Write([]byte(name))
-		v := h.Sum64()
-		factor, term := g.Scalar(Int64, float64(1+v%(DropoutSeeds-1))), g.Scalar(Int64, float64(v>>33))
-		return Mod(Add(Mul(x, factor), term), p)
+		return Mod(Add(Mul(x, g.Scalar(Int64, float64(attrs.int("drop_f"+name)))), g.Scalar(Int64, float64(attrs.int("drop_t"+name)))), p)
 	}
-	key := fifth(line(seed, "key"))
-	a, b := Max(line(key, "a"+place), g.Scalar(Int64, 1)), line(key, "b"+place)
-	x := fifth(Mod(Add(Mul(g.Iota(n), a), b), p))
-	keep := Less(x, g.Scalar(Int64, math.Floor((1-rate)*DropoutSeeds)))
-	return Reshape(Where(keep, g.Scalar(d, 1/(1-rate)), g.Scalar(d, 0)), shape...)
+	key := fifth(line(seed, "k"))
+	a, b := Max(line(key, "a"), g.Scalar(Int64, 1)), line(key, "b")
+	x := fifth(Mod(Add(Mul(g.Iota(typ.Shape.Elements()), a), b), p))
+	keep := Less(x, g.Scalar(Int64, float64(attrs.int("drop_keep"))))
+	return Reshape(Where(keep, g.Scalar(typ.DType, attrs.num("drop_scale")), g.Scalar(typ.DType, 0)), typ.Shape...)
 }

@@ -55,6 +55,9 @@ func (p *Program) Encode(o EncodeOptions) ([]byte, error) {
 	if p.Target.contrib() {
 		m.OpsetImport = append(m.OpsetImport, &onnxpb.OperatorSetIdProto{Domain: proto.String("com.microsoft"), Version: proto.Int64(1)})
 	}
+	if slices.ContainsFunc(p.Graph.nodes, func(n *Node) bool { return n.Op.Kernel }) {
+		m.OpsetImport = append(m.OpsetImport, &onnxpb.OperatorSetIdProto{Domain: proto.String("march"), Version: proto.Int64(1)})
+	}
 	for k, v := range o.Metadata {
 		m.MetadataProps = append(m.MetadataProps, &onnxpb.StringStringEntryProto{Key: proto.String(k), Value: proto.String(v)})
 	}
@@ -113,8 +116,15 @@ func (e *encoder) node(n *Node) {
 	if n.Op.Domain != "" {
 		pb.Domain = proto.String(n.Op.Domain)
 	}
-	for _, t := range n.In {
-		pb.Input = append(pb.Input, e.name(t))
+	var slots []int // of a kernel's inputs, where some are left out
+	for i, t := range n.In {
+		if n.Op.Kernel && t == nil {
+			continue // ONNX Runtime takes no gaps here
+		}
+		pb.Input, slots = append(pb.Input, e.name(t)), append(slots, i)
+	}
+	if n.Op.Kernel && len(slots) < len(n.In) {
+		pb.Attribute = append(pb.Attribute, e.attribute("inputs", slots))
 	}
 	for len(pb.Input) > 0 && pb.Input[len(pb.Input)-1] == "" {
 		pb.Input = pb.Input[:len(pb.Input)-1]

@@ -99,7 +99,7 @@ func TestEncodeModel(t *testing.T) {
 		for _, o := range m.OpsetImport {
 			sets = append(sets, fmt.Sprint(o.GetDomain(), ":", o.GetVersion()))
 		}
-		if want := map[Target][]string{Portable: {":18"}, ORT: {":18", "com.microsoft:1"}}[target]; !slices.Equal(sets, want) {
+		if want := map[Target][]string{Portable: {":18"}, ORT: {":18", "com.microsoft:1"}, Fused: {":18", "com.microsoft:1", "march:1"}}[target]; !slices.Equal(sets, want) {
 			t.Errorf("%s: operator sets %v", target, sets)
 		}
 		var properties []string

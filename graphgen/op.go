@@ -10,7 +10,7 @@ import (
 type Op struct {
 	// Name is the ONNX operator's, or march's own for one that is decomposed.
 	Name string
-	// Domain is "" for ai.onnx, "com.microsoft", or "march" for operators with Lower.
+	// Domain is "" for ai.onnx, "com.microsoft", or "march" for operators with Lower and kernels.
 	Domain string
 	// Infer checks the inputs and gives the outputs' types; it fails through g.
 	Infer func(g *Graph, n *Node) []Type
@@ -23,6 +23,8 @@ type Op struct {
 	// Lower decomposes the node for a target, building on the lowered inputs in n.In;
 	// nil for operators of ONNX or ONNX Runtime.
 	Lower func(g *Graph, n *Node, t Target) []*Tensor
+	// Kernel says that the operator of domain march is a kernel of march's own: target fused has it.
+	Kernel bool
 	// Optional lists the inputs that may be left out (nil).
 	Optional []int
 	// FLOPs counts multiplications and additions of matrix products; nil means none.
@@ -139,8 +141,8 @@ func checkRegistry() error {
 		if op.Infer == nil {
 			return fmt.Errorf("operator %s has no type rule", op.Name)
 		}
-		if (op.Domain == "march") != (op.Lower != nil) {
-			return fmt.Errorf("operator %s.%s: domain march and a decomposition go together", op.Domain, op.Name)
+		if (op.Domain == "march") != (op.Lower != nil || op.Kernel) {
+			return fmt.Errorf("operator %s.%s: domain march goes together with a decomposition or a kernel", op.Domain, op.Name)
 		}
 	}
 	return nil

@@ -180,7 +180,12 @@ func sameAsInputs(names ...string) func(g *Graph, n *Node) []Type {
 
 var _ = register(&Op{
 	Name: "Activation", Domain: "march", Infer: sameAsInputs("y"),
-	Lower: func(_ *Graph, n *Node, t Target) []*Tensor { return []*Tensor{n.activation().apply(n.In[0], t)} },
+	Lower: func(_ *Graph, n *Node, t Target) []*Tensor {
+		if t.takes(n) {
+			return kernel("Activate", n.Attrs, []Type{n.Out[0].typ}, n.In...)
+		}
+		return []*Tensor{n.activation().apply(n.In[0], t)}
+	},
 	Grad: func(_ *Graph, n *Node, dy []*Tensor) []*Tensor {
 		return []*Tensor{one("ActivationGrad", n.Attrs, n.In[0], dy[0])}
 	},
@@ -190,6 +195,9 @@ var _ = register(&Op{
 	Name: "ActivationGrad", Domain: "march", NoGrad: secondOrder, // inputs x, dy
 	Infer: sameAsInputs("dx"),
 	Lower: func(_ *Graph, n *Node, t Target) []*Tensor {
+		if t.takes(n) {
+			return kernel("ActivateGrad", n.Attrs, []Type{n.Out[0].typ}, n.In...)
+		}
 		return []*Tensor{n.activation().gradient(n.In[0], n.In[1], t)}
 	},
 })
@@ -208,6 +216,9 @@ func Activation(kind string, x *Tensor) *Tensor {
 var _ = register(&Op{
 	Name: "GLU", Domain: "march", Infer: sameAsInputs("y"), // inputs gate, up
 	Lower: func(_ *Graph, n *Node, t Target) []*Tensor {
+		if t.takes(n) {
+			return kernel("Gate", n.Attrs, []Type{n.Out[0].typ}, n.In...)
+		}
 		return []*Tensor{Mul(n.activation().apply(n.In[0], t), n.In[1])}
 	},
 	Grad: func(_ *Graph, n *Node, dy []*Tensor) []*Tensor {
@@ -220,6 +231,9 @@ var _ = register(&Op{
 	Infer: sameAsInputs("dgate", "dup"),
 	Lower: func(_ *Graph, n *Node, t Target) []*Tensor {
 		gate, up, dy := n.In[0], n.In[1], n.In[2]
+		if t.takes(n) {
+			return kernel("GateGrad", n.Attrs, []Type{n.Out[0].typ, n.Out[1].typ}, n.In...)
+		}
 		f := n.activation()
 		return []*Tensor{f.gradient(gate, Mul(dy, up), t), Mul(dy, f.apply(gate, t))}
 	},

@@ -68,6 +68,9 @@ var _ = register(&Op{
 		return []Type{{q.DType(), Shape{q.Dim(0), v.Dim(1) / a.KVHeads * a.Heads}}}
 	},
 	Lower: func(g *Graph, n *Node, t Target) []*Tensor {
+		if a := n.attention(); a.flashes(n, t) {
+			return a.flash(n)[:1]
+		}
 		return []*Tensor{n.attention().attend(g, t, n.In)}
 	},
 	FLOPs: func(n *Node) int64 { return n.attention().flops(n.In) }, // q·kᵀ and p·v
@@ -92,6 +95,9 @@ var _ = register(&Op{
 	},
 	Lower: func(g *Graph, n *Node, t Target) []*Tensor {
 		a, dy := n.attention(), n.In[6]
+		if a.flashes(n, t) {
+			return a.flashGrad(n)
+		}
 		qh, kh, vh := a.split(n.In[0], a.Queries, a.Heads), a.split(n.In[1], a.Keys, a.KVHeads), a.split(n.In[2], a.Keys, a.KVHeads)
 		dyh := a.split(dy, a.Queries, a.Heads)
 		// The softmax gradient's row sums Σ p·dp equal Σ y·dy (Dao et al., FlashAttention,

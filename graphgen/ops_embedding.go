@@ -25,8 +25,12 @@ var _ = register(&Op{
 	Infer: func(_ *Graph, n *Node) []Type {
 		return []Type{{summedType(n.In[1].DType()), Shape{n.Attrs.int("_rows"), n.In[1].Dim(-1)}}}
 	},
-	Lower: func(g *Graph, n *Node, _ Target) []*Tensor {
+	Lower: func(g *Graph, n *Node, t Target) []*Tensor {
 		ids, dy := n.In[0], n.In[1]
+		if t.takes(n) {
+			rows := ids.Shape().Elements()
+			return kernel("EmbeddingSum", Attrs{"rows": n.Attrs.int("_rows")}, []Type{n.Out[0].typ}, Reshape(ids, rows), Reshape(dy, rows, dy.Dim(-1)))
+		}
 		rows, d := ids.Shape().Elements(), dy.Dim(-1)
 		zeros := g.Fill(n.Out[0].DType(), 0, n.Attrs.int("_rows"), d)
 		return []*Tensor{addRows(zeros, Reshape(ids, rows), Reshape(dy, rows, d))}

@@ -18,7 +18,10 @@ var _ = register(&Op{
 		}
 		return []Type{{summedType(g.same("LossHead", h, table)), nil}}
 	},
-	Lower: func(_ *Graph, n *Node, _ Target) []*Tensor {
+	Lower: func(_ *Graph, n *Node, t Target) []*Tensor {
+		if t.takesHead(n) {
+			return fusedHead(n)[:1]
+		}
 		if n.Attrs.int("_chunks") > 1 {
 			return []*Tensor{chunkedHeadOf(n).loss}
 		}
@@ -123,14 +126,13 @@ var _ = register(&Op{
 	Name: "LossHeadGrad", Domain: "march", Optional: []int{2}, NoGrad: secondOrder, // inputs h, table, bias, labels, dloss
 	FLOPs: lossHeadGradFLOPs,
 	Infer: lossHeadGradType,
-	Lower: func(g *Graph, n *Node, _ Target) []*Tensor {
+	Lower: func(g *Graph, n *Node, t Target) []*Tensor {
 		dloss := n.In[4]
+		if t.takesHead(n) {
+			return scaled(fusedHead(n)[1:], dloss)
+		}
 		if n.Attrs.int("_chunks") > 1 {
-			grads := chunkedHeadOf(n).grads
-			for i, d := range grads {
-				grads[i] = Mul(d, Cast(dloss, d.DType()))
-			}
-			return grads
+			return scaled(chunkedHeadOf(n).grads, dloss)
 		}
 		x := lossHeadOf(n)
 		// p − one-hot without the rows' weights: those are applied to h [N,D] and to the
@@ -138,6 +140,18 @@ var _ = register(&Op{
 		return x.gradients(x.p, Where(x.valid, dloss, dloss.like(0)), dloss.like(1))
 	},
 })
+
+// scaled are gradients for dloss = 1 made those for another.
+func scaled(grads []*Tensor, dloss *Tensor) []*Tensor {
+	if v, ok := dloss.Const().splat(); ok && v == 1 {
+		return grads
+	}
+	out := make([]*Tensor, len(grads))
+	for i, d := range grads {
+		out[i] = Mul(d, Cast(dloss, d.DType()))
+	}
+	return out
+}
 
 func lossHeadGradFLOPs(n *Node) int64 { return 2 * lossHeadFLOPs(n) }
 

@@ -43,7 +43,10 @@ func normGradType(outputs int) func(g *Graph, n *Node) []Type {
 
 var _ = register(&Op{
 	Name: "LayerNorm", Domain: "march", Infer: normType, // inputs x, weight, bias
-	Lower: func(_ *Graph, n *Node, _ Target) []*Tensor {
+	Lower: func(_ *Graph, n *Node, t Target) []*Tensor {
+		if t.takes(n) {
+			return normalize(n)[:1]
+		}
 		y, _, _ := layerNormalization(n.In[0], n.In[1], n.In[2], n.Attrs.num("eps"))
 		return []*Tensor{y}
 	},
@@ -55,7 +58,10 @@ var _ = register(&Op{
 var _ = register(&Op{
 	Name: "LayerNormGrad", Domain: "march", NoGrad: secondOrder, // inputs x, weight, bias, dy
 	Infer: normGradType(3),
-	Lower: func(g *Graph, n *Node, _ Target) []*Tensor {
+	Lower: func(g *Graph, n *Node, t Target) []*Tensor {
+		if t.takes(n) {
+			return normalizeGrad(n, n.In[3])
+		}
 		x, w, b, dy := n.In[0], n.In[1], n.In[2], n.In[3]
 		_, mean, inv := layerNormalization(x, w, b, n.Attrs.num("eps"))
 		mean, inv = Cast(mean, x.DType()), Cast(inv, x.DType())
@@ -89,8 +95,11 @@ func rms(x *Tensor, eps float64) *Tensor {
 
 var _ = register(&Op{
 	Name: "RMSNorm", Domain: "march", Infer: normType, // inputs x, weight
-	Lower: func(_ *Graph, n *Node, _ Target) []*Tensor {
+	Lower: func(_ *Graph, n *Node, t Target) []*Tensor {
 		x := n.In[0]
+		if t.takes(n) {
+			return normalize(n)[:1]
+		}
 		return []*Tensor{Mul(Mul(x, rms(x, n.Attrs.num("eps"))), n.In[1])}
 	},
 	Grad: func(g *Graph, n *Node, dy []*Tensor) []*Tensor {
@@ -101,8 +110,11 @@ var _ = register(&Op{
 var _ = register(&Op{
 	Name: "RMSNormGrad", Domain: "march", NoGrad: secondOrder, // inputs x, weight, dy
 	Infer: normGradType(2),
-	Lower: func(_ *Graph, n *Node, _ Target) []*Tensor {
+	Lower: func(_ *Graph, n *Node, t Target) []*Tensor {
 		x, w, dy := n.In[0], n.In[1], n.In[2]
+		if t.takes(n) {
+			return normalizeGrad(n, dy)
+		}
 		inv := rms(x, n.Attrs.num("eps"))
 		xhat := Mul(x, inv)
 		dyx := Mul(dy, xhat)

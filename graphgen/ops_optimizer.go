@@ -65,7 +65,20 @@ func (c AdamW) Begin(grads []*Tensor, count, lr, step *Tensor) *AdamWStep {
 const normRow = 4096
 
 // sumOfSquares is the sum of squares of all entries, a scalar, in two stages.
-func sumOfSquares(x *Tensor) *Tensor {
+func sumOfSquares(x *Tensor) *Tensor { return one("SumOfSquares", nil, x) }
+
+var _ = register(&Op{
+	Name: "SumOfSquares", Domain: "march", NoGrad: "only the optimizer uses it",
+	Infer: func(_ *Graph, n *Node) []Type { return []Type{{n.In[0].DType(), nil}} },
+	Lower: func(_ *Graph, n *Node, t Target) []*Tensor {
+		if t.takesFlat(n.In[0]) {
+			return kernel("SumSquares", nil, []Type{n.Out[0].typ}, n.In[0])
+		}
+		return []*Tensor{sumOfSquaresInStages(n.In[0])}
+	},
+})
+
+func sumOfSquaresInStages(x *Tensor) *Tensor {
 	if n := x.Shape().Elements(); x.Rank() == 1 && n > normRow && n%normRow == 0 {
 		x = Reshape(x, n/normRow, normRow)
 	}
@@ -98,7 +111,10 @@ var _ = register(&Op{
 		g.same("AdamW", n.In[:4]...)
 		return []Type{n.In[0].typ, n.In[1].typ, n.In[2].typ}
 	},
-	Lower: func(_ *Graph, n *Node, _ Target) []*Tensor {
+	Lower: func(_ *Graph, n *Node, t Target) []*Tensor {
+		if t.takesFlat(n.In[0]) {
+			return kernel("AdamWStep", Attrs{"decay": n.Attrs.bool("_decay")}, []Type{n.In[0].typ, n.In[1].typ, n.In[2].typ}, n.In...)
+		}
 		p, m, v, grad := n.In[0], n.In[1], n.In[2], n.In[3]
 		scale, beta1, beta2, new1, new2 := n.In[4], n.In[5], n.In[6], n.In[7], n.In[8]
 		rate, eps, finite, keep := n.In[9], n.In[10], n.In[11], n.In[12]

@@ -122,11 +122,26 @@ func Softmax(x *Tensor) *Tensor { return one("Softmax", Attrs{"axis": -1}, x) }
 // float32. Of few columns ONNX Runtime's CUDA provider has many blocks of threads sum, and each adds
 // its part to the result, in bfloat16, in whatever order; of as many as sumColumns a single one does.
 func sumRows(x *Tensor) *Tensor {
-	const sumColumns, leastRows = 16384, 64
-	n, d, f := x.Dim(0), x.Dim(1), 1
 	if x.DType() != BFloat16 || !x.Shape().Static() {
 		return ReduceSum(x, false, 0)
 	}
+	return one("SumRows", nil, x)
+}
+
+var _ = register(&Op{
+	Name: "SumRows", Domain: "march", NoGrad: secondOrder, // x [N,D] in bfloat16
+	Infer: func(_ *Graph, n *Node) []Type { return []Type{{Float32, Shape{n.In[0].Dim(1)}}} },
+	Lower: func(_ *Graph, n *Node, t Target) []*Tensor {
+		if t.takes(n) {
+			return kernel("ColumnSum", nil, []Type{n.Out[0].typ}, n.In[0])
+		}
+		return []*Tensor{sumBF16Rows(n.In[0])}
+	},
+})
+
+func sumBF16Rows(x *Tensor) *Tensor {
+	const sumColumns, leastRows = 16384, 64
+	n, d, f := x.Dim(0), x.Dim(1), 1
 	for f*d < sumColumns && n%(2*f) == 0 && n/(2*f) >= leastRows {
 		f *= 2
 	}

@@ -1,10 +1,13 @@
 package graphgen
 
+import "maps"
+
 // Reproducible rewrites a compiled graph so that equal runs give equal bits on a GPU as well.
 // ONNX Runtime's CUDA provider adds with atomic operations, in whatever order threads come,
 // in two places: ScatterElements, and sums over the rows of an array. Both become matrix
 // products here, with a matrix of zeros and ones that says which row goes where, and with a
-// row of ones. That costs, for each scatter of N rows into V, an array [N,V].
+// row of ones. That costs, for each scatter of N rows into V, an array [N,V]. March's own kernels have a way each that
+// adds in a fixed order.
 func Reproducible(src *Graph) *Graph {
 	c := newCopier(src)
 	for _, n := range src.nodes {
@@ -15,6 +18,11 @@ func Reproducible(src *Graph) *Graph {
 				t = scatterAsProduct(n, in)
 			case "ReduceSum":
 				t = rowSumAsProduct(n, in)
+			}
+			if n.Op.Name == "EmbeddingSum" || n.Op.Name == "FlashAttentionGrad" {
+				attrs := maps.Clone(n.Attrs)
+				attrs["deterministic"] = true
+				return c.dst.apply(n.Op.Name, attrs, in...)
 			}
 			if t == nil {
 				return c.dst.apply(n.Op.Name, n.Attrs, in...)

@@ -143,10 +143,13 @@ func (n *Node) passesMemoryOn() bool {
 
 // readsBeforeWriting reports whether input i may share the output's memory.
 func (n *Node) readsBeforeWriting(i int) bool {
+	if out, ok := kernelOps[n.Op.Name].adds(i); ok {
+		return n.Out[out].Shape().Equal(n.In[i].Shape())
+	}
 	if !n.In[i].Shape().Equal(n.Out[0].Shape()) {
 		return false
 	}
-	return n.Op.Elementwise || n.Op.Name == "Gemm" && i == 2 || n.Op.Name == "ScatterElements" && i == 0
+	return n.Op.Elementwise || n.Op.Name == "AdamWStep" || n.Op.Name == "Gemm" && i == 2 || n.Op.Name == "ScatterElements" && i == 0
 }
 
 // ancestors are the nodes that must run before n.

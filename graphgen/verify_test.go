@@ -70,8 +70,8 @@ func TestVerifyTable(t *testing.T) {
 	g, _, _, _ := twoNodes()
 	for want, op := range map[string]*Op{
 		"no type rule":                          {Name: "TestOp", NoGrad: "a test"},
-		"a decomposition go together":           {Name: "TestOp", NoGrad: "a test", Domain: "march", Infer: normType},
-		"TestOp: domain march and a decomposit": {Name: "TestOp", NoGrad: "a test", Infer: normType, Lower: func(*Graph, *Node, Target) []*Tensor { return nil }},
+		"together with a decomposition":         {Name: "TestOp", NoGrad: "a test", Domain: "march", Infer: normType},
+		"TestOp: domain march goes together wi": {Name: "TestOp", NoGrad: "a test", Infer: normType, Lower: func(*Graph, *Node, Target) []*Tensor { return nil }},
 	} {
 		register(op)
 		if err := g.Verify(); err == nil || !strings.Contains(err.Error(), want) {

@@ -27,7 +27,9 @@ import (
 	ort "github.com/yalue/onnxruntime_go"
 
 	"march/runtime/internal/cudadrv"
+	"march/runtime/internal/customop"
 	"march/runtime/internal/hostcpu"
+	"march/runtime/internal/launch"
 	"march/runtime/internal/ortc"
 	"march/runtime/ortlib"
 )
@@ -83,6 +85,8 @@ type Runtime struct {
 	why     string // why "auto" is not the GPU that is there; else ""
 
 	gpu           *cudadrv.Device // nil on a CPU
+	launcher      *launch.Device  // of march's kernels, once they are asked for
+	kernels       *customop.Operators
 	tf32          bool
 	deterministic bool
 
@@ -236,6 +240,9 @@ func (r *Runtime) Close() error {
 	}
 	for _, b := range buffers {
 		errs = append(errs, b.Free())
+	}
+	if r.launcher != nil {
+		r.launcher.Close()
 	}
 	if r.gpu != nil {
 		r.gpu.Close()

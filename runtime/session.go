@@ -35,6 +35,8 @@ type SessionOptions struct {
 	// writes must be put back afterwards. Only for models of static shapes that run on the
 	// GPU as a whole, with one binding.
 	CUDAGraph bool
+	// Kernels has the session know march's own operators, which models of target fused are made of; see Runtime.Kernels.
+	Kernels bool
 }
 
 var optimizationLevels = map[string]ort.GraphOptimizationLevel{
@@ -201,6 +203,9 @@ func (r *Runtime) sessionOptions(o SessionOptions) (*ort.SessionOptions, error) 
 			set = append(set, so.AddSessionConfigEntry("session.disable_cpu_ep_fallback", "1"))
 		}
 		set = append(set, ortc.KeepSignals(func() error { return r.appendCUDA(so, o) }))
+		if o.Kernels {
+			set = append(set, r.addKernels(so))
+		}
 	}
 	if err := errors.Join(set...); err != nil {
 		so.Destroy()

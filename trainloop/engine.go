@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"march/graphgen"
 	"march/runtime"
 	"march/trainloop/corpus"
 	"march/trainloop/safetensors"
@@ -202,7 +203,7 @@ func (e *Engine) open(dir, name string, threads int, o EngineOptions) (*runtime.
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := e.rt.Session(filepath.Join(dir, g.File), runtime.SessionOptions{Optimization: o.Optimization, ProfilePrefix: o.ProfilePrefix, Threads: threads, Whole: true, CUDAGraph: name == "grad" && o.CUDAGraph == "on"})
+	s, err := e.rt.Session(filepath.Join(dir, g.File), runtime.SessionOptions{Optimization: o.Optimization, ProfilePrefix: o.ProfilePrefix, Threads: threads, Whole: true, Kernels: e.Manifest.Target == string(graphgen.Fused), CUDAGraph: name == "grad" && o.CUDAGraph == "on"})
 	if err == nil {
 		e.sessions = append(e.sessions, s)
 	}

@@ -39,29 +39,35 @@ func TestBFloat16(t *testing.T) {
 	if err != nil || len(files) < 100 {
 		t.Fatalf("found %d goldens in %s, want more than 100: %v", len(files), goldens, err)
 	}
-	worst, ran := [2]float64{}, 0
-	for _, file := range files {
-		g, _ := readGolden(t, filepath.Dir(file))
-		if len(g.Masks.Places) > 0 {
-			continue // the same models with dropout masks given
+	for _, target := range []graphgen.Target{graphgen.ORT, graphgen.Fused} {
+		if err := gpu.Kernels(); target == graphgen.Fused && err != nil {
+			t.Log("skipped: target fused: ", err)
+			continue
 		}
-		ran++
-		t.Run(g.Case, func(t *testing.T) {
-			whole, tensor := checkBFloat16(t, cpu, gpu, g)
-			worst = [2]float64{max(worst[0], whole), max(worst[1], tensor)}
-		})
+		worst, ran := [2]float64{}, 0
+		for _, file := range files {
+			g, _ := readGolden(t, filepath.Dir(file))
+			if len(g.Masks.Places) > 0 {
+				continue // the same models with dropout masks given
+			}
+			ran++
+			t.Run(string(target)+"/"+g.Case, func(t *testing.T) {
+				whole, tensor := checkBFloat16(t, cpu, gpu, g, target)
+				worst = [2]float64{max(worst[0], whole), max(worst[1], tensor)}
+			})
+		}
+		t.Logf("%s: %d cases; at worst %.2g of the whole gradient, %.2g of a tensor's", target, ran, worst[0], worst[1])
 	}
-	t.Logf("%d cases; at worst %.2g of the whole gradient, %.2g of a tensor's", ran, worst[0], worst[1])
 }
 
 // bfloat16Engine is an engine with the case's model and rounded start values.
-func bfloat16Engine(t *testing.T, rt *runtime.Runtime, g golden, precision string) *Engine {
+func bfloat16Engine(t *testing.T, rt *runtime.Runtime, g golden, target graphgen.Target, precision string) *Engine {
 	t.Helper()
 	folder, c := t.TempDir(), g.config(t)
 	if c.Act == "relu" || c.Act == "squared_relu" {
 		c.Act = "gelu_tanh"
 	}
-	o := program.Options{Target: graphgen.ORT, Precision: precision, Batch: g.Batch, Length: g.Seq, DecoderLength: g.DecoderSeq, Graphs: []string{"grad", "update"}}
+	o := program.Options{Target: target, Precision: precision, Batch: g.Batch, Length: g.Seq, DecoderLength: g.DecoderSeq, Graphs: []string{"grad", "update"}}
 	if _, err := program.Write(folder, variants.Variant{Study: "goldens", Base: g.Case, Config: c}, o); err != nil {
 		t.Fatal(err)
 	}
@@ -113,8 +119,8 @@ func bfloat16Engine(t *testing.T, rt *runtime.Runtime, g golden, precision strin
 	return e
 }
 
-func checkBFloat16(t *testing.T, cpu, gpu *runtime.Runtime, g golden) (whole, tensor float64) {
-	reference, e := bfloat16Engine(t, cpu, g, "fp32"), bfloat16Engine(t, gpu, g, "bf16")
+func checkBFloat16(t *testing.T, cpu, gpu *runtime.Runtime, g golden, target graphgen.Target) (whole, tensor float64) {
+	reference, e := bfloat16Engine(t, cpu, g, graphgen.ORT, "fp32"), bfloat16Engine(t, gpu, g, target, "bf16")
 	wantSums, err := micro(reference, g.batch())
 	if err != nil {
 		t.Fatal(err)

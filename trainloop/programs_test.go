@@ -211,7 +211,7 @@ func TestRandomConfigs(t *testing.T) {
 			c.Teacher, c.Training.Distill.Teacher = teacherFor(t, c), "a baseline"
 		}
 		v := variants.Variant{Study: "random", Base: fmt.Sprint(i), Config: c}
-		o := program.Options{Batch: 1 + r.IntN(3), Length: min(c.Length, 3+r.IntN(c.Length)), Target: graphgen.Targets()[i%2], Graphs: []string{"grad", "update", "eval"}}
+		o := program.Options{Batch: 1 + r.IntN(3), Length: min(c.Length, 3+r.IntN(c.Length)), Target: graphgen.StockTargets()[i%2], Graphs: []string{"grad", "update", "eval"}}
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			defer func() {
 				if t.Failed() {
@@ -390,7 +390,7 @@ func small(t testing.TB, target graphgen.Target) (dir string, v variants.Variant
 // TestOptimisationLevels: ONNX Runtime's rewrites of the graph change no loss.
 func TestOptimisationLevels(t *testing.T) {
 	rt := open(t)
-	for _, target := range graphgen.Targets() {
+	for _, target := range graphgen.StockTargets() {
 		dir, v := small(t, target)
 		var first []float64
 		for _, level := range []string{"disable", "basic", "extended", "all"} {
@@ -429,7 +429,7 @@ func TestOptimisationLevels(t *testing.T) {
 // outputs, come out bit by bit as in separate memory.
 func TestInPlace(t *testing.T) {
 	rt := open(t)
-	for _, target := range graphgen.Targets() {
+	for _, target := range graphgen.StockTargets() {
 		dir, v := small(t, target)
 		for _, level := range []string{"disable", "all"} {
 			for _, name := range []string{"grad", "update"} {

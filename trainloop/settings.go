@@ -48,7 +48,7 @@ type Settings struct {
 }
 
 // about is what may differ when a run goes on: results are then the same but for rounding.
-var about = []string{"threads", "device", "onnxruntime", "data_source", "deterministic"}
+var about = []string{"target", "threads", "device", "onnxruntime", "data_source", "deterministic"}
 
 // MicroBatches is the number of micro-batches of a step.
 func (s Settings) MicroBatches() int { return s.TokensPerStep / (s.MicroBatch * s.Length) }

@@ -39,7 +39,7 @@ func addLabFlags(f *pflag.FlagSet, suites string) *labFlags {
 	f.IntVar(&l.tokens, "tokens-per-step", 0, "`TOKENS` of an optimizer step (default: the scale's)")
 	f.Float64Var(&l.rate, "rate", 0, "peak learning `RATE` (default: the scale's)")
 	f.IntVar(&l.batch, "batch", 0, "`SEQUENCES` of a micro-batch (default: as many as a step has, up to 16,384 tokens)")
-	f.StringVar(&l.target, "target", string(graphgen.ORT), "`OPERATORS` of the graphs: "+joined(graphgen.Targets()))
+	f.StringVar(&l.target, "target", autoTarget, "`OPERATORS` of the graphs: "+autoTarget+", "+joined(graphgen.Targets())+"; auto is fused on a GPU that march's kernels run on, else ort")
 	f.Int64Var(&l.validate, "validate-every", 0, "`STEPS` between validations (default: none before the end)")
 	f.Int64Var(&l.save, "save-every", 0, "`STEPS` between checkpoints (default: a tenth of the run)")
 	l.arithmeticFlags = addArithmeticFlags(f)
@@ -64,8 +64,10 @@ func (l *labFlags) budget(f *pflag.FlagSet, v variants.Variant) (variants.Varian
 
 // check refuses values that no run can have.
 func (l *labFlags) check() error {
-	if _, err := graphgen.ParseTarget(l.target); err != nil {
-		return usagef("--target: %w", err)
+	if l.target != autoTarget {
+		if _, err := graphgen.ParseTarget(l.target); err != nil {
+			return usagef("--target: %w, nor %s", err, autoTarget)
+		}
 	}
 	if err := l.arithmeticFlags.check(); err != nil {
 		return err
@@ -84,6 +86,24 @@ func (l *labFlags) check() error {
 	return nil
 }
 
+// autoTarget leaves the choice of operators to the device.
+const autoTarget = "auto"
+
+// targetOn is the target of runs on a device. Where a GPU lacks what march's own kernels need, it says so.
+func targetOn(rt *runtime.Runtime, target string, note func(format string, args ...any)) graphgen.Target {
+	if target != autoTarget {
+		return graphgen.Target(target)
+	}
+	if rt.GPU() == "" {
+		return graphgen.ORT
+	}
+	if err := rt.Kernels(); err != nil {
+		note("stock operators only: %v", err)
+		return graphgen.ORT
+	}
+	return graphgen.Fused
+}
+
 // lab opens what a comparison needs. The caller closes the data.
 func (l *labFlags) lab(ctx context.Context, rt *runtime.Runtime, vocab int, p *progress) (*sweep.Lab, error) {
 	suites, err := l.suites()
@@ -95,7 +115,7 @@ func (l *labFlags) lab(ctx context.Context, rt *runtime.Runtime, vocab int, p *p
 		return nil, fmt.Errorf("--data: %w", err)
 	}
 	return &sweep.Lab{
-		Runtime: rt, Hardware: rt.Hardware(), March: marchVersion(), Target: graphgen.Target(l.target), Precision: l.precision, Recompute: l.recompute, LossChunks: l.lossChunks, CUDAGraph: *l.cudaGraph, Data: data, DataName: name,
+		Runtime: rt, Hardware: rt.Hardware(), March: marchVersion(), Target: targetOn(rt, l.target, p.note), Precision: l.precision, Recompute: l.recompute, LossChunks: l.lossChunks, CUDAGraph: *l.cudaGraph, Data: data, DataName: name,
 		Suites: suites, Options: evalsuite.Options{Limit: l.limit, PerToken: l.perToken}, SaveEvery: l.save, ValidateEvery: l.validate,
 	}, nil
 }

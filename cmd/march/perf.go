@@ -93,7 +93,7 @@ var perfCommand = command{
 					return err
 				}
 				if i == 0 && !*asJSON {
-					fmt.Fprintf(e.stdout, "%-24s %-9s %-5s %8s %8s %10s %9s %7s %7s %7s\n", "workload", "target", "prec.", "ms/step", "fastest", "tok/s", "GFLOP/s", "nodes", "load s", "GB")
+					fmt.Fprintf(e.stdout, "%-24s %-9s %-5s %8s %8s %10s %9s %7s %7s %7s %6s\n", "workload", "target", "prec.", "ms/step", "fastest", "tok/s", "GFLOP/s", "nodes", "load s", "GB", "MFU")
 				}
 				o.Precision = p
 				list, err := perf.Measure(rt, list, o, func(r perf.Result) {
@@ -120,7 +120,7 @@ var perfCommand = command{
 			if *asJSON {
 				return printJSON(e.stdout, got)
 			}
-			fmt.Fprintf(e.stdout, "on %s; median of %d steps; the process held %.0f MB at most; GB: the GPU's memory\n", last, o.Steps*o.Rounds, got[len(got)-1].PeakMB)
+			fmt.Fprintf(e.stdout, "on %s; median of %d steps; the process held %.0f MB at most; GB: the GPU's memory; MFU: the model's FLOPs over what the GPU's matrix units can do\n", last, o.Steps*o.Rounds, got[len(got)-1].PeakMB)
 			return nil
 		}
 	},
@@ -178,6 +178,11 @@ func printFigures(e *env, r perf.Result, old map[string]perf.Result) {
 	} else {
 		fmt.Fprintf(e.stdout, " %7s", "–")
 	}
+	if r.MFU > 0 {
+		fmt.Fprintf(e.stdout, " %5.1f%%", 100*r.MFU)
+	} else {
+		fmt.Fprintf(e.stdout, " %6s", "–")
+	}
 	if r.CUDAGraph {
 		fmt.Fprint(e.stdout, "  as a CUDA graph")
 	}
@@ -186,7 +191,11 @@ func printFigures(e *env, r perf.Result, old map[string]perf.Result) {
 	}
 	fmt.Fprintln(e.stdout)
 	for _, op := range slices.Concat(r.Ops, r.Dearest) {
-		fmt.Fprintf(e.stdout, "    %-40s %5d calls %9.3f ms %6.1f %%\n", op.Op, op.Calls, op.MS, 100*op.Share)
+		fmt.Fprintf(e.stdout, "    %-40s %5d calls %9.3f ms %6.1f %%", op.Op, op.Calls, op.MS, 100*op.Share)
+		if op.Bytes > 0 {
+			fmt.Fprintf(e.stdout, "  %7.3f GB %7.1f GFLOP  %3.0f %% of the GPU's best", float64(op.Bytes)/1e9, float64(op.FLOPs)/1e9, 100*op.Floor)
+		}
+		fmt.Fprintln(e.stdout)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 // other rows alone.
 func TestAttentionWithoutVisibleKeys(t *testing.T) {
 	const batch, length, d = 2, 3, 4
-	for _, target := range graphgen.Targets() {
+	for _, target := range graphgen.StockTargets() {
 		t.Run(string(target), func(t *testing.T) {
 			g := graphgen.New()
 			err := graphgen.Build(func() error {
@@ -74,7 +74,7 @@ func TestDynamicSizes(t *testing.T) {
 	if err := graphgen.Build(build(dynamic.Symbol("batch"), dynamic.Symbol("length"), dynamic)); err != nil {
 		t.Fatal(err)
 	}
-	for _, target := range graphgen.Targets() {
+	for _, target := range graphgen.StockTargets() {
 		for _, size := range [][2]int{{1, 1}, {1, 12}, {3, 5}, {4, 1}} {
 			t.Run(fmt.Sprintf("%dx%d/%s", size[0], size[1], target), func(t *testing.T) {
 				static := graphgen.New()

@@ -113,7 +113,7 @@ func TestDropoutMaskIsTheSame(t *testing.T) {
 	for i := range want {
 		want[i] = fifth((int64(i)*a+b)%p) < int64(math.Floor((1-0.3)*p))
 	}
-	for _, target := range g.Targets() {
+	for _, target := range g.StockTargets() {
 		for range 2 {
 			got := masks(t, target, 0.3, n, []string{"x"}, 77)[0][0]
 			for i := range want {

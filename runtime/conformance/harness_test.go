@@ -71,7 +71,7 @@ func load(t testing.TB, g *graphgen.Graph, target graphgen.Target, o loadOptions
 	if r == nil {
 		r = rt
 	}
-	s, err := r.SessionBytes(encode(t, g, target, o.passes...), runtime.SessionOptions{Optimization: o.optimization, Whole: o.sizes == nil})
+	s, err := r.SessionBytes(encode(t, g, target, o.passes...), runtime.SessionOptions{Optimization: o.optimization, Whole: o.sizes == nil, Kernels: target == graphgen.Fused})
 	if err != nil {
 		t.Fatal(err)
 	}

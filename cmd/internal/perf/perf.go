@@ -106,7 +106,8 @@ type Result struct {
 	MS         float64 `json:"ms"`     // median step
 	MinMS      float64 `json:"min_ms"` // fastest step
 	TokensPerS float64 `json:"tokens_per_s"`
-	GFLOPS     float64 `json:"gflop_per_s"` // of matrix products
+	GFLOPS     float64 `json:"gflop_per_s"`                      // of matrix products
+	MFU        float64 `json:"model_flop_utilisation,omitempty"` // GFLOPS over what the GPU's matrix units can do in this precision
 	PeakMB     float64 `json:"process_peak_mb,omitempty"`
 	CUDAGraph  bool    `json:"cuda_graph,omitempty"`
 	DeviceGB   float64 `json:"device_gb,omitempty"` // of the GPU's memory, beyond what was taken before
@@ -120,6 +121,11 @@ type OpRow struct {
 	Calls int     `json:"calls"`
 	MS    float64 `json:"ms"`
 	Share float64 `json:"share"`
+	// Of march's own kernels: what a step must move and multiply, and the time of that at the GPU's best as a share of the
+	// kernel's.
+	Bytes int64   `json:"bytes,omitempty"`
+	FLOPs int64   `json:"flops,omitempty"`
+	Floor float64 `json:"share_of_floor,omitempty"`
 }
 
 // running is a loaded workload with its clock readings.
@@ -141,6 +147,7 @@ func Measure(rt *runtime.Runtime, list []Workload, o Options, done func(Result))
 	}
 	defer os.RemoveAll(dir)
 	var results []Result
+	bytes, flops := rt.Peak()
 	for i, w := range list {
 		var group []*running
 		err := func() error {
@@ -164,7 +171,7 @@ func Measure(rt *runtime.Runtime, list []Workload, o Options, done func(Result))
 				}
 			}
 			for _, r := range group {
-				res, err := r.finish(o)
+				res, err := r.finish(o, peak{rt, bytes, flops})
 				if err != nil {
 					return err
 				}
@@ -203,7 +210,10 @@ func start(rt *runtime.Runtime, dir string, w Workload, t graphgen.Target, o Opt
 	}
 	eo := trainloop.EngineOptions{CUDAGraph: o.CUDAGraph, NoUpdate: !o.Optimizer, Replicas: replicas}
 	if o.Ops {
-		eo.ProfilePrefix, eo.CUDAGraph = dir+"/profile", "off"
+		eo.CUDAGraph = "off"
+		if t != graphgen.Fused {
+			eo.ProfilePrefix = dir + "/profile"
+		}
 	}
 	before, err := rt.GPUMemoryInUse()
 	if err != nil {
@@ -291,16 +301,39 @@ func noise(shapes corpus.Shapes, n, vocab int) fixed {
 	return f
 }
 
-func (r *running) finish(o Options) (Result, error) {
+// peak is what a runtime's GPU can do at most.
+type peak struct {
+	rt           *runtime.Runtime
+	bytes, flops float64 // a second, in bfloat16
+}
+
+// of is a precision's floating-point operations a second.
+func (p peak) of(precision string) float64 {
+	switch precision {
+	case "bf16":
+		return p.flops
+	case "tf32":
+		return p.flops / 2
+	}
+	return 0 // not the matrix units
+}
+
+func (r *running) finish(o Options, top peak) (Result, error) {
 	slices.Sort(r.times)
 	median := r.times[len(r.times)/2]
 	x := r.result
 	x.MS, x.MinMS = 1e3*median, 1e3*r.times[0]
 	x.TokensPerS = float64(r.w.Batch*r.w.Length) / median
 	x.GFLOPS /= median
+	if f := top.of(x.Precision); f > 0 {
+		x.MFU = 1e9 * x.GFLOPS / f
+	}
 	x.PeakMB = peakMB()
 	if !o.Ops {
 		return x, nil
+	}
+	if r.target == graphgen.Fused {
+		return x, r.kernels(&x, o, top)
 	}
 	file, err := r.e.Profile()
 	if err != nil {
@@ -312,10 +345,10 @@ func (r *running) finish(o Options) (Result, error) {
 	}
 	runs := float64(p.Runs)
 	for _, op := range p.Ops {
-		x.Ops = append(x.Ops, OpRow{op.Name, int(float64(op.Count)/runs + 0.5), 1e3 * op.Time.Seconds() / runs, op.Share})
+		x.Ops = append(x.Ops, OpRow{Op: op.Name, Calls: int(float64(op.Count)/runs + 0.5), MS: 1e3 * op.Time.Seconds() / runs, Share: op.Share})
 	}
 	for _, n := range p.Nodes[:min(o.Nodes, len(p.Nodes))] {
-		x.Dearest = append(x.Dearest, OpRow{n.Name, int(float64(n.Count)/runs + 0.5), 1e3 * n.Time.Seconds() / runs, n.Share})
+		x.Dearest = append(x.Dearest, OpRow{Op: n.Name, Calls: int(float64(n.Count)/runs + 0.5), MS: 1e3 * n.Time.Seconds() / runs, Share: n.Share})
 	}
 	return x, nil
 }

@@ -120,6 +120,9 @@ char *cudadrv_describe(int device, cudadrv_info *info) {
   TRY(cuDeviceGetAttribute, &info->multiprocessors, 16, d); // MULTIPROCESSOR_COUNT
   TRY(cuDeviceGetAttribute, &info->major, 75, d);           // COMPUTE_CAPABILITY_MAJOR
   TRY(cuDeviceGetAttribute, &info->minor, 76, d);           // and MINOR
+  cuDeviceGetAttribute(&info->clock, 13, d);        // CLOCK_RATE
+  cuDeviceGetAttribute(&info->memory_clock, 36, d); // MEMORY_CLOCK_RATE
+  cuDeviceGetAttribute(&info->bus, 37, d);          // GLOBAL_MEMORY_BUS_WIDTH
   return NULL;
 }
 

@@ -41,6 +41,8 @@ type GPU struct {
 	Memory          int64  `json:"memory"`     // bytes
 	Capability      string `json:"capability"` // such as "9.0"
 	Multiprocessors int    `json:"multiprocessors"`
+	Clock           int    `json:"clock_khz"`   // at most
+	Bandwidth       int64  `json:"bytes_per_s"` // of the memory, by its clock and width; 0: not known
 }
 
 // Driver loads the driver and returns the CUDA version that it serves, such as "13.0".
@@ -68,7 +70,8 @@ func GPUs() ([]GPU, error) {
 			return nil, err
 		}
 		list[i] = GPU{Name: C.GoString(&info.name[0]), Memory: int64(info.memory),
-			Capability: fmt.Sprintf("%d.%d", info.major, info.minor), Multiprocessors: int(info.multiprocessors)}
+			Capability: fmt.Sprintf("%d.%d", info.major, info.minor), Multiprocessors: int(info.multiprocessors),
+			Clock: int(info.clock), Bandwidth: 2 * 1000 * int64(info.memory_clock) * int64(info.bus) / 8}
 	}
 	return list, nil
 }
@@ -109,6 +112,9 @@ func Open(index int) (*Device, error) {
 	}
 	return d, nil
 }
+
+// Context is the CUcontext.
+func (d *Device) Context() unsafe.Pointer { return d.context }
 
 // Stream is the CUstream.
 func (d *Device) Stream() unsafe.Pointer { return d.stream }

@@ -20,6 +20,8 @@ typedef struct {
   size_t memory; // bytes
   int major, minor; // compute capability
   int multiprocessors;
+  int clock, memory_clock; // at most, kHz
+  int bus;                 // width of the memory's, bits
 } cudadrv_info;
 
 char *cudadrv_describe(int device, cudadrv_info *info);

@@ -1,32 +1,15 @@
-// Inverted dropout, whose mask is a function of seed, place and index: element i is kept where (a·i + b)⁵ mod p < keep, with
-// a and b made of the seed and the place's constants, and p = 2³¹ − 1.
+// Inverted dropout (dropout.cuh).
 //
 // TYPE: type of the tensors; VEC: elements in one access.
 
+#include "dropout.cuh"
+
 typedef TYPE T;
 
-#define P 0x7fffffffu
-
-// x mod p, for x ≤ p²: 2³¹ counts as 1.
-__device__ __forceinline__ u32 modulo(u64 x) {
-  const u32 r = (u32)(x & P) + (u32)(x >> 31); // below 2³²
-  return min(r, r - P);                        // r − p wraps round where r < p
-}
-__device__ __forceinline__ u32 times(u32 x, u32 y) { return modulo((u64)x * y); }
-__device__ __forceinline__ u32 fifth(u32 x) {
-  const u32 square = times(x, x);
-  return times(times(square, square), x);
-}
-
-struct Place { u32 fk, tk, fa, ta, fb, tb; }; // factors and terms of the key, a and b
-
+// a and b, worked out once a block.
 __device__ __forceinline__ void line_of(const long long* seed, Place at, u32& a, u32& b) {
   __shared__ u32 line[2];
-  if (threadIdx.x == 0) {
-    const u32 key = fifth(modulo((u64)at.fk * (u32)*seed + at.tk));
-    line[0] = max(modulo((u64)at.fa * key + at.ta), 1u);
-    line[1] = modulo((u64)at.fb * key + at.tb);
-  }
+  if (threadIdx.x == 0) line_at(*seed, at, line[0], line[1]);
   __syncthreads();
   a = line[0];
   b = line[1];

@@ -95,6 +95,9 @@ func (l *Library) Use(apiVersion int) error {
 	return nil
 }
 
+// API is the function table that Use fetched, an OrtApi.
+func (l *Library) API() unsafe.Pointer { return unsafe.Pointer(l.api) }
+
 // Close unloads the library unless somebody else has it loaded.
 func (l *Library) Close() {
 	if l.handle != nil {
