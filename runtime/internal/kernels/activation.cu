@@ -193,58 +193,67 @@ __device__ __forceinline__ void fold_rows(const float* sum, float (*fold)[32 * V
   }
 }
 
-// The gradient, and in row blockIdx.y of partial [gridDim.y, columns] the sums of the columns of this block's rows, before
-// their rounding. Blocks are 32 × 8 threads and have span rows.
-extern "C" __global__ void __launch_bounds__(256) activate_grad_sum(
-    const T* __restrict__ x, const T* dy, T* dx, float* __restrict__ partial, int rows, int columns, int span) {
-  __shared__ float fold[8][32 * VEC];
-  const int c = (blockIdx.x * 32 + threadIdx.x) * VEC;
+// Calls f(offset, values) for each row of the block's span that this row of threads has, values being those of count arrays
+// at columns c to c + VEC. Of AHEAD rows all reads are on their way before the first is worked on.
+#define AHEAD 4
+typedef Bits<VEC * sizeof(T)>::type Raw;
+
+template <int count, class G>
+__device__ __forceinline__ void each_row(const T* const (&from)[count], int rows, int columns, int span, int c, G f) {
   const int begin = blockIdx.y * span, end = min(begin + span, rows);
-  float sum[VEC] = {};
-  if (c < columns) {
-#pragma unroll 2
-    for (int r = begin + threadIdx.y; r < end; r += 8) {
-      const long long i = (long long)r * columns + c;
-      float v[VEC], d[VEC], y;
-      load<VEC>(x + i, v);
-      load<VEC>(dy + i, d);
-      for (int j = 0; j < VEC; j++) {
-        d[j] *= F::slope(v[j], y);
-        sum[j] += d[j];
-      }
-      store<VEC>(dx + i, d);
+  if (c >= columns) return;
+  for (int r = begin + threadIdx.y; r < end; r += 8 * AHEAD) {
+    Raw raw[AHEAD][count];
+#pragma unroll
+    for (int k = 0; k < AHEAD; k++)
+      for (int a = 0; a < count; a++)
+        if (r + 8 * k < end) raw[k][a] = *reinterpret_cast<const Raw*>(from[a] + (long long)(r + 8 * k) * columns + c);
+#pragma unroll
+    for (int k = 0; k < AHEAD; k++) {
+      if (r + 8 * k >= end) break;
+      float v[count][VEC];
+      for (int a = 0; a < count; a++) load<VEC>(reinterpret_cast<const T*>(&raw[k][a]), v[a]);
+      f((long long)(r + 8 * k) * columns + c, v);
     }
   }
+}
+
+// The gradient, and in row blockIdx.y of partial [gridDim.y, columns] the sums of the columns of this block's rows, before
+// their rounding. Blocks are 32 × 8 threads and have span rows.
+extern "C" __global__ void __launch_bounds__(256, 3) activate_grad_sum(
+    const T* x, const T* dy, T* dx, float* __restrict__ partial, int rows, int columns, int span) {
+  __shared__ float fold[8][32 * VEC];
+  const int c = (blockIdx.x * 32 + threadIdx.x) * VEC;
+  float sum[VEC] = {};
+  each_row<2>({x, dy}, rows, columns, span, c, [&](long long i, float (*v)[VEC]) {
+    float y;
+    for (int j = 0; j < VEC; j++) {
+      v[1][j] *= F::slope(v[0][j], y);
+      sum[j] += v[1][j];
+    }
+    store<VEC>(dx + i, v[1]);
+  });
   fold_rows(sum, fold, partial + (long long)blockIdx.y * columns, c, columns);
 }
 
 // As activate_grad_sum, with partial [gridDim.y, 2·columns]: the sums of dgate, then those of dup.
-extern "C" __global__ void __launch_bounds__(256) gate_grad_sum(
-    const T* __restrict__ g, const T* __restrict__ up, const T* dy, T* dgate, T* dup, float* __restrict__ partial,
-    int rows, int columns, int span) {
+extern "C" __global__ void __launch_bounds__(256, 2) gate_grad_sum(
+    const T* g, const T* up, const T* dy, T* dgate, T* dup, float* __restrict__ partial, int rows, int columns, int span) {
   __shared__ float fold[2][8][32 * VEC];
   const int c = (blockIdx.x * 32 + threadIdx.x) * VEC;
-  const int begin = blockIdx.y * span, end = min(begin + span, rows);
-  float sum[VEC] = {}, sums[VEC] = {};
-  if (c < columns) {
-#pragma unroll 2
-    for (int r = begin + threadIdx.y; r < end; r += 8) {
-      const long long i = (long long)r * columns + c;
-      float v[VEC], u[VEC], d[VEC], y;
-      load<VEC>(g + i, v);
-      load<VEC>(up + i, u);
-      load<VEC>(dy + i, d);
-      for (int j = 0; j < VEC; j++) {
-        u[j] *= d[j] * F::slope(v[j], y);
-        d[j] *= y;
-        sum[j] += u[j];
-        sums[j] += d[j];
-      }
-      store<VEC>(dgate + i, u);
-      store<VEC>(dup + i, d);
+  float gates[VEC] = {}, ups[VEC] = {};
+  each_row<3>({g, up, dy}, rows, columns, span, c, [&](long long i, float (*v)[VEC]) {
+    float y;
+    for (int j = 0; j < VEC; j++) {
+      v[1][j] *= v[2][j] * F::slope(v[0][j], y);
+      v[2][j] *= y;
+      gates[j] += v[1][j];
+      ups[j] += v[2][j];
     }
-  }
+    store<VEC>(dgate + i, v[1]);
+    store<VEC>(dup + i, v[2]);
+  });
   partial += (long long)blockIdx.y * 2 * columns;
-  fold_rows(sum, fold[0], partial, c, columns);
-  fold_rows(sums, fold[1], partial + columns, c, columns);
+  fold_rows(gates, fold[0], partial, c, columns);
+  fold_rows(ups, fold[1], partial + columns, c, columns);
 }

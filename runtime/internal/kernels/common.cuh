@@ -78,6 +78,13 @@ template <int count, class Elem> __device__ __forceinline__ void store(Elem* p, 
   }
 }
 
+// What an access moves, unconverted: half the registers of bfloat16 as floats while it is on its way. load reads it as it
+// reads memory.
+template <int bytes> struct Bits;
+template <> struct Bits<2> { typedef u16 type; };
+template <> struct Bits<4> { typedef u32 type; };
+template <> struct Bits<16> { typedef uint4 type; };
+
 // Of a block of whole warps, the same for each thread; shared holds a float for each warp and may be
 // used again after the block's next barrier.
 __device__ __forceinline__ float block_sum(float x, float* shared) {
@@ -85,6 +92,16 @@ __device__ __forceinline__ float block_sum(float x, float* shared) {
   if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = x;
   __syncthreads();
   return warp_sum(threadIdx.x % 32 < blockDim.x / 32 ? shared[threadIdx.x % 32] : 0);
+}
+// Two sums at once; shared holds two floats for each warp.
+__device__ __forceinline__ void block_sums(float& x, float& y, float* shared) {
+  x = warp_sum(x);
+  y = warp_sum(y);
+  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = x, shared[threadIdx.x / 32 + 32] = y;
+  __syncthreads();
+  const int warp = threadIdx.x % 32;
+  x = warp_sum(warp < blockDim.x / 32 ? shared[warp] : 0);
+  y = warp_sum(warp < blockDim.x / 32 ? shared[warp + 32] : 0);
 }
 __device__ __forceinline__ float block_max(float x, float* shared) {
   x = warp_max(x);

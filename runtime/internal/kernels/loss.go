@@ -2,9 +2,9 @@ package kernels
 
 func init() { planners["FusedLossHead"] = planLossHead }
 
-// lossChunk is the bytes of logits that a chunk of rows should have: enough for the products to fill the GPU and for
-// the sums over chunks to cost little.
-const lossChunk = 64 << 20
+// lossChunk is the bytes of logits that a chunk of rows should have. Smaller ones stay in the GPU's cache, but the table's
+// gradient is read and written once a chunk: of [16384,16384] logits, chunks of 32, 64 and 128 MB took 2.08, 1.74 and 1.55 ms.
+const lossChunk = 128 << 20
 
 // lossRows is the launch for rows of logits at scratch, with their labels and losses.
 func lossRows(t Type, rows, columns, pitch int, labels, losses Arg) Step {

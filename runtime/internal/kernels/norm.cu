@@ -10,9 +10,11 @@ typedef WEIGHT W;
 #if LANES == 32
 #define GROUPS 8
 __device__ __forceinline__ float row_sum(float x, float*) { return warp_sum(x); }
+__device__ __forceinline__ void row_sums(float& x, float& y, float*) { x = warp_sum(x), y = warp_sum(y); }
 #else
 #define GROUPS 1
 __device__ __forceinline__ float row_sum(float x, float* shared) { return block_sum(x, shared); }
+__device__ __forceinline__ void row_sums(float& x, float& y, float* shared) { block_sums(x, y, shared); }
 #endif
 
 // Inputs x, residual (or null) [N,D], weight, bias (or null) [D]; y [N,D], stats [N,2] = mean, 1/std (0, 1/rms), sum
@@ -73,12 +75,15 @@ extern "C" __global__ void __launch_bounds__(LANES * GROUPS) normalize(
   }
 }
 
+typedef Bits<VEC * sizeof(T)>::type Raw;
+__device__ __forceinline__ Raw load_raw(const T* p) { return *reinterpret_cast<const Raw*>(p); }
+
 // dx [N,D] = inv·(dy·w − mean(dy·w) − x̂·mean(dy·w·x̂)) (+ dresidual); RMS has no first mean. partial holds, for each
 // block, its rows' sums of dy·x̂ [D] and, unless RMS, of dy [D].
-extern "C" __global__ void __launch_bounds__(LANES * GROUPS) normalize_grad(
+extern "C" __global__ void __launch_bounds__(LANES * GROUPS, LANES * GROUPS <= 512 ? 512 / (LANES * GROUPS) : 1) normalize_grad(
     const T* __restrict__ x, const W* __restrict__ weight, const float2* __restrict__ stats, const T* __restrict__ dy,
     const T* dresidual, T* dx, float* __restrict__ partial, int rows, int columns, int rms) {
-  __shared__ float part[2][2][32];
+  __shared__ float part[2][64];
   const int lane = threadIdx.x % LANES, group = threadIdx.x / LANES;
   float w[ITEMS][VEC], dweight[ITEMS][VEC], dbias[ITEMS][VEC];
 #pragma unroll
@@ -87,19 +92,40 @@ extern "C" __global__ void __launch_bounds__(LANES * GROUPS) normalize_grad(
     for (int j = 0; j < VEC; j++) w[i][j] = dweight[i][j] = dbias[i][j] = 0;
     if (c < columns) load<VEC>(weight + c, w[i]);
   }
-  int turn = 0;
-  for (long long row = (long long)blockIdx.x * GROUPS + group; row < rows; row += (long long)gridDim.x * GROUPS, turn ^= 1) {
-    const long long at = row * columns;
-    float xhat[ITEMS][VEC], d[ITEMS][VEC];
-    const float2 s = stats[row];
+  // In bfloat16 the next row is on its way while this one is worked on; there are no registers for that in float.
+  constexpr bool ahead = sizeof(T) == 2;
+  Raw nextx[ITEMS], nexty[ITEMS], nextr[ITEMS];
+  float2 nexts;
+  const auto fetch = [&](long long row) {
+    if (row >= rows) return;
+    nexts = stats[row];
 #pragma unroll
     for (int i = 0; i < ITEMS; i++) {
       const int c = (i * LANES + lane) * VEC;
-      for (int j = 0; j < VEC; j++) xhat[i][j] = d[i][j] = 0;
       if (c >= columns) continue;
-      load<VEC>(x + at + c, xhat[i]);
-      load<VEC>(dy + at + c, d[i]);
+      nextx[i] = load_raw(x + row * columns + c);
+      nexty[i] = load_raw(dy + row * columns + c);
+      if (ahead && dresidual) nextr[i] = load_raw(dresidual + row * columns + c);
     }
+  };
+  int turn = 0;
+  const long long step = (long long)gridDim.x * GROUPS;
+  long long row = (long long)blockIdx.x * GROUPS + group;
+  if (ahead) fetch(row);
+  for (; row < rows; row += step, turn ^= 1) {
+    float xhat[ITEMS][VEC], d[ITEMS][VEC];
+    Raw r[ITEMS];
+    if (!ahead) fetch(row);
+    const float2 s = nexts;
+#pragma unroll
+    for (int i = 0; i < ITEMS; i++) {
+      for (int j = 0; j < VEC; j++) xhat[i][j] = s.x, d[i][j] = 0;
+      if ((i * LANES + lane) * VEC >= columns) continue;
+      load<VEC>(reinterpret_cast<const T*>(&nextx[i]), xhat[i]);
+      load<VEC>(reinterpret_cast<const T*>(&nexty[i]), d[i]);
+      if (ahead) r[i] = nextr[i];
+    }
+    if (ahead) fetch(row + step);
     float m1 = 0, m2 = 0;
 #pragma unroll
     for (int i = 0; i < ITEMS; i++) {
@@ -112,17 +138,18 @@ extern "C" __global__ void __launch_bounds__(LANES * GROUPS) normalize_grad(
         m2 += d[i][j] * xhat[i][j];
       }
     }
-    m1 = rms ? 0 : row_sum(m1, part[turn][0]) / columns;
-    m2 = row_sum(m2, part[turn][1]) / columns;
+    row_sums(m1, m2, part[turn]);
+    m1 = rms ? 0 : m1 / columns;
+    m2 /= columns;
 #pragma unroll
     for (int i = 0; i < ITEMS; i++) {
       const int c = (i * LANES + lane) * VEC;
       if (c >= columns) continue;
-      float r[VEC];
-      for (int j = 0; j < VEC; j++) r[j] = 0;
-      if (dresidual) load<VEC>(dresidual + at + c, r);
-      for (int j = 0; j < VEC; j++) d[i][j] = s.y * (d[i][j] - m1 - xhat[i][j] * m2) + r[j];
-      store<VEC>(dx + at + c, d[i]);
+      float add[VEC];
+      for (int j = 0; j < VEC; j++) add[j] = 0;
+      if (dresidual) load<VEC>(ahead ? reinterpret_cast<const T*>(&r[i]) : dresidual + row * columns + c, add);
+      for (int j = 0; j < VEC; j++) d[i][j] = s.y * (d[i][j] - m1 - xhat[i][j] * m2) + add[j];
+      store<VEC>(dx + row * columns + c, d[i]);
     }
   }
   const int sums = rms ? 1 : 2;

@@ -3,20 +3,28 @@
 // TYPE: type of the addends of column_sum; VEC: elements in one access.
 
 typedef TYPE T;
+typedef Bits<VEC * sizeof(T)>::type Raw;
+
+#define AHEAD 8 // rows whose reads are on their way before the first is added
 
 // Sums of the columns of x [rows, pitch], the first columns of each row: block (X, Y) sums rows [Y·span, Y·span + span) into
 // row Y of out [gridDim.y, columns]. Blocks are 32 × 8 threads.
-extern "C" __global__ void __launch_bounds__(256) column_sum(
+extern "C" __global__ void __launch_bounds__(256, 3) column_sum(
     const T* __restrict__ x, const float* addend, float* out, int rows, int columns, int pitch, int span) {
   __shared__ float fold[8][32 * VEC];
   const int c = (blockIdx.x * 32 + threadIdx.x) * VEC;
   const int begin = blockIdx.y * span, end = min(begin + span, rows);
   float sum[VEC] = {};
-  if (c < columns) {
-#pragma unroll 4
-    for (int r = begin + threadIdx.y; r < end; r += 8) {
+  for (int r = begin + threadIdx.y; c < columns && r < end; r += 8 * AHEAD) {
+    Raw raw[AHEAD];
+#pragma unroll
+    for (int k = 0; k < AHEAD; k++)
+      if (r + 8 * k < end) raw[k] = *reinterpret_cast<const Raw*>(x + (long long)(r + 8 * k) * pitch + c);
+#pragma unroll
+    for (int k = 0; k < AHEAD; k++) {
+      if (r + 8 * k >= end) break;
       float v[VEC];
-      load<VEC>(x + (long long)r * pitch + c, v);
+      load<VEC>(reinterpret_cast<const T*>(&raw[k]), v);
       for (int j = 0; j < VEC; j++) sum[j] += v[j];
     }
   }

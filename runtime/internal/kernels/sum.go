@@ -13,7 +13,7 @@ type stripes struct {
 	across, down, span int
 }
 
-// cut leaves about so many blocks a multiprocessor.
+// cut leaves so many blocks a multiprocessor, all that fit it by their registers: none waits for another's end.
 func cut(rows, columns, vec, blocks int) stripes {
 	across := ceil(columns, 32*vec)
 	span := Round(ceil(rows, max(1, blocks*multiprocessors/across)), 8)
@@ -37,7 +37,7 @@ func columnSum(x Arg, t Type, rows, columns, pitch int, addend, out Arg, at int)
 	if columns%t.pack() == 0 {
 		vec = t.vec(pitch)
 	}
-	s := cut(rows, columns, vec, 8)
+	s := cut(rows, columns, vec, 3)
 	launch := func(addend, out Arg) Step {
 		return Launch{Source: "sum.cu", Defines: sumDefines(t, vec), Kernel: "column_sum", Grid: s.grid(), Block: [3]int{32, 8},
 			Args: []Arg{x, addend, out, Int(rows), Int(columns), Int(pitch), Int(s.span)}}
