@@ -216,12 +216,35 @@ template <int N, bool TURNED> __device__ __forceinline__ float logits(float (&c)
 #pragma unroll
     for (int n = 0; n < N / 8; n++)
 #pragma unroll
-      for (int e = 0; e < 4; e++) {
-        int r = row + e / 2 * 8, l = column + n * 8 + e % 2, qi = TURNED ? l : r, kj = TURNED ? r : l;
-        c[n][e] *= scale2;
-        if (BIAS && qi < u.queries && kj < keys) c[n][e] += LOG2E * to_float(bias[(i64)qi * keys + kj]);
-      }
+      for (int e = 0; e < 4; e++) c[n][e] *= scale2;
     scale2 = 1;
+  }
+  if (BIAS) {
+    const bf16* at = bias + (i64)(TURNED ? column : row) * keys + (TURNED ? row : column);
+    int i1 = i + (TURNED ? N : 64), j1 = j + (TURNED ? 64 : N);
+    if (!TURNED && i1 <= u.queries && j1 <= keys && keys % 2 == 0) {
+#pragma unroll
+      for (int n = 0; n < N / 8; n++)
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+          u32 pair = *reinterpret_cast<const u32*>(at + h * 8 * keys + n * 8);
+          c[n][2 * h] += LOG2E * low_bf16(pair);
+          c[n][2 * h + 1] += LOG2E * high_bf16(pair);
+        }
+    } else if (i1 <= u.queries && j1 <= keys) {
+#pragma unroll
+      for (int n = 0; n < N / 8; n++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) c[n][e] += LOG2E * to_float(TURNED ? at[(n * 8 + e % 2) * keys + e / 2 * 8] : at[e / 2 * 8 * keys + n * 8 + e % 2]);
+    } else {
+#pragma unroll
+      for (int n = 0; n < N / 8; n++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+          int r = e / 2 * 8, l = n * 8 + e % 2, qi = TURNED ? column + l : row + r, kj = TURNED ? row + r : column + l;
+          if (qi < u.queries && kj < keys) c[n][e] += LOG2E * to_float(TURNED ? at[l * keys + r] : at[r * keys + l]);
+        }
+    }
   }
   if (TURNED ? u.all(i, i + N, j, j + 64) : u.all(i, i + 64, j, j + N)) return scale2;
 #pragma unroll
@@ -268,6 +291,13 @@ template <int N, class F> __device__ __forceinline__ void gradient(const float (
       int heads, int kv_heads, int groups, int dk, int dv, int bias_heads, int causal, int window, int memory, float scale, \
       u32 fk, u32 tk, u32 fa, u32 ta, u32 fb, u32 tb, u32 drop_keep, float drop_scale
 #define DROPOUT_STATE Dropout dropout(DROPOUT ? *seed : 0, Place{fk, tk, fa, ta, fb, tb}, drop_keep)
+
+// The block's head h and sequence b; returns early where there is none. Blocks start in the order of the grid [some heads, tiles, the
+// other heads]: the first tile of some heads, then their second, and so on.
+#define HEAD_AND_SEQUENCE(heads)                                       \
+  const int at_head = blockIdx.z * gridDim.x + blockIdx.x;             \
+  const int b = at_head / (heads), block_head = at_head - b * (heads);    \
+  if (b >= batch) return
 
 // Head h of sequence b, of `length` rows of n heads of `width` entries.
 template <class E> __device__ __forceinline__ E* head(E* x, int b, int length, int n, int h, int width) {

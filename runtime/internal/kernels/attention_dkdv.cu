@@ -8,7 +8,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) attention_dkdv(PAR
   typedef Tile<TILE, D> Queries;
   typedef Tile<TILE, DV> Gradients;
   constexpr int STAGE = Queries::BYTES + Gradients::BYTES + (TILE > 128 ? 8 * TILE : 1024); // and two floats beside each row
-  int j0 = blockIdx.x * ROWS, hk = blockIdx.y, b = blockIdx.z;
+  HEAD_AND_SEQUENCE(kv_heads);
+  int j0 = blockIdx.y * ROWS, hk = block_head;
   int lane = threadIdx.x % 32, j = j0 + warpgroup() * 64;
   Rule u(lengths, b, queries, keys, causal, window, memory);
   DROPOUT_STATE;

@@ -5,7 +5,8 @@
 // dq [B·Sq, H·dk], and for the other kernels rows [2,B,H,Sq]: log-sum-exp over ln 2 (inf where a query sees no key), and Σ y·dy.
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) attention_dq(PARAMS, const bf16* y, const float* lse, const bf16* dy, bf16* dq, float* rows) {
   u32 own = shared_address(shared_memory), own_dy = own + ROWS * D * 2, stream = own_dy + ROWS * DV * 2;
-  int i0 = (gridDim.x - 1 - blockIdx.x) * ROWS, h = blockIdx.y, b = blockIdx.z, hk = groups == 1 ? h : h / groups;
+  HEAD_AND_SEQUENCE(heads);
+  int i0 = (gridDim.y - 1 - blockIdx.y) * ROWS, h = block_head, hk = groups == 1 ? h : h / groups; // long rows of causal attention first
   int lane = threadIdx.x % 32, i = i0 + warpgroup() * 64, row = i0 + threadIdx.x / 32 * 16 + lane / 4;
   Rule u(lengths, b, queries, keys, causal, window, memory);
   Walk walk(u, i0, min(i0 + ROWS, queries));

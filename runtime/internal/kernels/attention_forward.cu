@@ -5,7 +5,8 @@
 // y [B·Sq, H·dv] and lse [B,H,Sq], the logarithm of the sum of exponentials: -inf where a query sees no key.
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) attention_forward(PARAMS, bf16* y, float* lse) {
   u32 own = shared_address(shared_memory), stream = own + ROWS * (D > DV ? D : DV) * 2;
-  int i0 = (gridDim.x - 1 - blockIdx.x) * ROWS, h = blockIdx.y, b = blockIdx.z, hk = groups == 1 ? h : h / groups; // long rows of causal attention first
+  HEAD_AND_SEQUENCE(heads);
+  int i0 = (gridDim.y - 1 - blockIdx.y) * ROWS, h = block_head, hk = groups == 1 ? h : h / groups; // long rows of causal attention first
   int lane = threadIdx.x % 32, i = i0 + warpgroup() * 64, row = i0 + threadIdx.x / 32 * 16 + lane / 4; // the warpgroup's, the thread's first query
   Rule u(lengths, b, queries, keys, causal, window, memory);
   Walk walk(u, i0, min(i0 + ROWS, queries));
