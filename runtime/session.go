@@ -184,7 +184,9 @@ func (r *Runtime) sessionOptions(o SessionOptions) (*ort.SessionOptions, error) 
 		so.SetIntraOpNumThreads(cmp.Or(o.Threads, r.threads)),
 		so.SetInterOpNumThreads(1),
 		so.SetCpuMemArena(true),
-		so.SetMemPattern(true),
+		// On a GPU the memory of the first run, before which ONNX Runtime plans nothing, stays beside what it
+		// plans from then on: twice as much as is used.
+		so.SetMemPattern(r.gpu == nil),
 		so.SetLogSeverityLevel(ort.LoggingLevelFatal), // errors are returned, see start
 	}
 	for key, value := range sessionConfig {

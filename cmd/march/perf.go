@@ -172,6 +172,9 @@ func perfWorkloads(names []string, model *selection, batch, seq int) ([]perf.Wor
 }
 
 func printFigures(e *env, r perf.Result, old map[string]perf.Result) {
+	if r.ReachedGB > 0 {
+		defer fmt.Fprintf(e.stdout, "    floors: what one call must move at %.0f GB/s, a large copy's speed here, or multiply at %.0f TFLOP/s, a large product's\n", r.ReachedGB, r.ReachedTFLOPS)
+	}
 	fmt.Fprintf(e.stdout, "%-24s %-9s %-5s %8.2f %8.2f %10s %9.1f %7d %7.2f", r.Workload, r.Target, r.Precision, r.MS, r.MinMS, short(r.TokensPerS), r.GFLOPS, r.Nodes, r.LoadS)
 	if r.DeviceGB > 0 {
 		fmt.Fprintf(e.stdout, " %7.2f", r.DeviceGB)
@@ -193,7 +196,7 @@ func printFigures(e *env, r perf.Result, old map[string]perf.Result) {
 	for _, op := range slices.Concat(r.Ops, r.Dearest) {
 		fmt.Fprintf(e.stdout, "    %-40s %5d calls %9.3f ms %6.1f %%", op.Op, op.Calls, op.MS, 100*op.Share)
 		if op.Bytes > 0 {
-			fmt.Fprintf(e.stdout, "  %7.3f GB %7.1f GFLOP  %3.0f %% of the GPU's best", float64(op.Bytes)/1e9, float64(op.FLOPs)/1e9, 100*op.Floor)
+			fmt.Fprintf(e.stdout, "  %7.3f GB %7.1f GFLOP  %3.0f %% of its floor", float64(op.Bytes)/1e9, float64(op.FLOPs)/1e9, 100*op.Floor)
 		}
 		fmt.Fprintln(e.stdout)
 	}

@@ -11,6 +11,10 @@ import (
 // kernels times march's own kernels on the GPU over some steps: a row for each operator, and the dearest of their sizes.
 func (r *running) kernels(x *Result, o Options, top peak) error {
 	const steps = 5
+	bytes, flops, err := top.rt.Reached()
+	if err != nil {
+		return err
+	}
 	timings, err := top.rt.ProfileKernels(func() error { return r.run(steps) })
 	if err != nil {
 		return err
@@ -23,9 +27,7 @@ func (r *running) kernels(x *Result, o Options, top peak) error {
 			spent += t.Time
 			w.Bytes += int64(t.Calls) * t.Bytes / steps
 			w.FLOPs += int64(t.Calls) * t.FLOPs / steps
-			if top.bytes > 0 && top.flops > 0 {
-				floor += time.Duration(1e9 * float64(t.Calls) * max(float64(t.Bytes)/top.bytes, float64(t.FLOPs)/top.of(x.Precision)))
-			}
+			floor += time.Duration(1e9 * float64(t.Calls) * max(float64(t.Bytes)/bytes, float64(t.FLOPs)/flops))
 		}
 		w.Calls /= steps
 		w.MS = 1e3 * spent.Seconds() / steps
@@ -45,6 +47,7 @@ func (r *running) kernels(x *Result, o Options, top peak) error {
 		w := row(name, list)
 		x.Ops, rest = append(x.Ops, w), rest-w.MS
 	}
+	x.ReachedGB, x.ReachedTFLOPS = bytes/1e9, flops/1e12
 	dearer := func(a, b OpRow) int { return cmp.Compare(b.MS, a.MS) }
 	slices.SortFunc(x.Ops, dearer)
 	slices.SortFunc(x.Dearest, dearer)

@@ -113,6 +113,9 @@ type Result struct {
 	DeviceGB   float64 `json:"device_gb,omitempty"` // of the GPU's memory, beyond what was taken before
 	Ops        []OpRow `json:"ops,omitempty"`
 	Dearest    []OpRow `json:"dearest,omitempty"` // single nodes
+	// What the GPU reached in the same minute, in a large copy and a large product in bfloat16: kernels are held to that.
+	ReachedGB     float64 `json:"reached_gb_per_s,omitempty"`
+	ReachedTFLOPS float64 `json:"reached_tflop_per_s,omitempty"`
 }
 
 // OpRow is the time that one kind of operator takes in a step.
@@ -122,7 +125,7 @@ type OpRow struct {
 	MS    float64 `json:"ms"`
 	Share float64 `json:"share"`
 	// Of march's own kernels: what a step must move and multiply, and the time of that at the GPU's best as a share of the
-	// kernel's.
+	// kernel's: the larger one of moving and multiplying.
 	Bytes int64   `json:"bytes,omitempty"`
 	FLOPs int64   `json:"flops,omitempty"`
 	Floor float64 `json:"share_of_floor,omitempty"`
@@ -147,7 +150,7 @@ func Measure(rt *runtime.Runtime, list []Workload, o Options, done func(Result))
 	}
 	defer os.RemoveAll(dir)
 	var results []Result
-	bytes, flops := rt.Peak()
+	_, flops := rt.Peak()
 	for i, w := range list {
 		var group []*running
 		err := func() error {
@@ -171,7 +174,7 @@ func Measure(rt *runtime.Runtime, list []Workload, o Options, done func(Result))
 				}
 			}
 			for _, r := range group {
-				res, err := r.finish(o, peak{rt, bytes, flops})
+				res, err := r.finish(o, peak{rt, flops})
 				if err != nil {
 					return err
 				}
@@ -303,8 +306,8 @@ func noise(shapes corpus.Shapes, n, vocab int) fixed {
 
 // peak is what a runtime's GPU can do at most.
 type peak struct {
-	rt           *runtime.Runtime
-	bytes, flops float64 // a second, in bfloat16
+	rt    *runtime.Runtime
+	flops float64 // a second, in bfloat16
 }
 
 // of is a precision's floating-point operations a second.

@@ -45,14 +45,14 @@ func planLinearGrad(n Node) (Plan, error) {
 	_, _, k := c.matrix(1, "x", dy.Type)
 	c.in(1, "x", []int{m, k}, dy.Type)
 	c.in(2, "w", []int{k, columns}, dy.Type)
-	c.out(0, "dx", []int{m, k}, dy.Type)
+	c.out(0, "dx", []int{m, k}, dy.Type, Float32)
 	c.out(1, "dw", []int{k, columns}, dy.Type, Float32)
-	c.may(3, "addend of dx", []int{m, k}, dy.Type)
 	if c.err != nil {
 		return Plan{}, c.err
 	}
+	c.may(3, "addend of dx", []int{m, k}, n.Out[0].Type)
 	c.may(4, "addend of dw", []int{k, columns}, n.Out[1].Type)
-	dx := Product{A: In(0), B: In(2), C: n.optional(3), D: Out(0), TypeA: dy.Type, TypeD: dy.Type, M: m, N: k, K: columns,
+	dx := Product{A: In(0), B: In(2), C: n.optional(3), D: Out(0), TypeA: dy.Type, TypeD: n.Out[0].Type, M: m, N: k, K: columns,
 		LDA: columns, LDB: columns, LDD: k, TransB: true, Alpha: 1}
 	dw := Product{A: In(1), B: In(0), C: n.optional(4), D: Out(1), TypeA: dy.Type, TypeD: n.Out[1].Type, M: k, N: columns, K: m,
 		LDA: k, LDB: columns, LDD: columns, TransA: true, Alpha: 1}

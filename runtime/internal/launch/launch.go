@@ -220,6 +220,19 @@ func (d *Device) product(p kernels.Product) (unsafe.Pointer, error) {
 	return made, nil
 }
 
+// Run queues a program once. Inputs and outputs are addresses on the device.
+func (p *Program) Run(inputs, outputs []unsafe.Pointer) error {
+	array := func(list []unsafe.Pointer) *unsafe.Pointer {
+		c := (*unsafe.Pointer)(C.malloc(C.size_t((len(list) + 1) * int(unsafe.Sizeof(list[0])))))
+		copy(unsafe.Slice(c, len(list)), list)
+		return c
+	}
+	in, out := array(inputs), array(outputs)
+	defer C.free(unsafe.Pointer(in))
+	defer C.free(unsafe.Pointer(out))
+	return take(C.launch_run(p.device, p.steps, C.int(p.count), in, out, C.int(p.label)))
+}
+
 func (d *Device) label(c kernels.Cost) int {
 	at := slices.Index(d.labels, c)
 	if at < 0 {
