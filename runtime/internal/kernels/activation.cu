@@ -194,33 +194,22 @@ __device__ __forceinline__ void fold_rows(const float* sum, float (*fold)[32 * V
 }
 
 // Calls f(offset, values) for each row of the block's span that this row of threads has, values being those of count arrays
-// at columns c to c + VEC. Of AHEAD rows all reads are on their way before the first is worked on.
-#define AHEAD 4
-typedef Bits<VEC * sizeof(T)>::type Raw;
-
+// at columns c to c + VEC.
 template <int count, class G>
 __device__ __forceinline__ void each_row(const T* const (&from)[count], int rows, int columns, int span, int c, G f) {
   const int begin = blockIdx.y * span, end = min(begin + span, rows);
   if (c >= columns) return;
-  for (int r = begin + threadIdx.y; r < end; r += 8 * AHEAD) {
-    Raw raw[AHEAD][count];
-#pragma unroll
-    for (int k = 0; k < AHEAD; k++)
-      for (int a = 0; a < count; a++)
-        if (r + 8 * k < end) raw[k][a] = *reinterpret_cast<const Raw*>(from[a] + (long long)(r + 8 * k) * columns + c);
-#pragma unroll
-    for (int k = 0; k < AHEAD; k++) {
-      if (r + 8 * k >= end) break;
-      float v[count][VEC];
-      for (int a = 0; a < count; a++) load<VEC>(reinterpret_cast<const T*>(&raw[k][a]), v[a]);
-      f((long long)(r + 8 * k) * columns + c, v);
-    }
+  for (int r = begin + threadIdx.y; r < end; r += 8) {
+    const long long i = (long long)r * columns + c;
+    float v[count][VEC];
+    for (int a = 0; a < count; a++) load<VEC>(from[a] + i, v[a]);
+    f(i, v);
   }
 }
 
 // The gradient, and in row blockIdx.y of partial [gridDim.y, columns] the sums of the columns of this block's rows, before
 // their rounding. Blocks are 32 × 8 threads and have span rows.
-extern "C" __global__ void __launch_bounds__(256, 3) activate_grad_sum(
+extern "C" __global__ void __launch_bounds__(256, 6) activate_grad_sum(
     const T* x, const T* dy, T* dx, float* __restrict__ partial, int rows, int columns, int span) {
   __shared__ float fold[8][32 * VEC];
   const int c = (blockIdx.x * 32 + threadIdx.x) * VEC;
@@ -237,7 +226,7 @@ extern "C" __global__ void __launch_bounds__(256, 3) activate_grad_sum(
 }
 
 // As activate_grad_sum, with partial [gridDim.y, 2·columns]: the sums of dgate, then those of dup.
-extern "C" __global__ void __launch_bounds__(256, 2) gate_grad_sum(
+extern "C" __global__ void __launch_bounds__(256, 4) gate_grad_sum(
     const T* g, const T* up, const T* dy, T* dgate, T* dup, float* __restrict__ partial, int rows, int columns, int span) {
   __shared__ float fold[2][8][32 * VEC];
   const int c = (blockIdx.x * 32 + threadIdx.x) * VEC;

@@ -75,7 +75,7 @@ func planActivateGrad(n Node) (Plan, error) {
 		return Plan{}, c.err
 	}
 	vec := x.Type.vec(columns)
-	s := cut(rows, columns, vec, 3)
+	s := cut(rows, columns, vec, 12)
 	return Plan{[]Step{
 		Launch{Source: "activation.cu", Defines: activationDefines(x.Type, vec, kind), Kernel: "activate_grad_sum", Grid: s.grid(), Block: [3]int{32, 8},
 			Args: []Arg{In(0), In(1), Out(0), Scratch(0), Int(rows), Int(columns), Int(s.span)}},
@@ -127,7 +127,7 @@ func planGateGrad(n Node) (Plan, error) {
 		return Plan{}, c.err
 	}
 	vec := x.Type.vec(columns)
-	s := cut(rows, columns, vec, 2)
+	s := cut(rows, columns, vec, 8)
 	return Plan{[]Step{
 		Launch{Source: "activation.cu", Defines: activationDefines(x.Type, vec, kind), Kernel: "gate_grad_sum", Grid: s.grid(), Block: [3]int{32, 8},
 			Args: []Arg{In(0), In(1), In(2), Out(0), Out(1), Scratch(0), Int(rows), Int(columns), Int(s.span)}},

@@ -93,16 +93,6 @@ __device__ __forceinline__ float block_sum(float x, float* shared) {
   __syncthreads();
   return warp_sum(threadIdx.x % 32 < blockDim.x / 32 ? shared[threadIdx.x % 32] : 0);
 }
-// Two sums at once; shared holds two floats for each warp.
-__device__ __forceinline__ void block_sums(float& x, float& y, float* shared) {
-  x = warp_sum(x);
-  y = warp_sum(y);
-  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = x, shared[threadIdx.x / 32 + 32] = y;
-  __syncthreads();
-  const int warp = threadIdx.x % 32;
-  x = warp_sum(warp < blockDim.x / 32 ? shared[warp] : 0);
-  y = warp_sum(warp < blockDim.x / 32 ? shared[warp + 32] : 0);
-}
 __device__ __forceinline__ float block_max(float x, float* shared) {
   x = warp_max(x);
   if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = x;

@@ -10,11 +10,9 @@ typedef WEIGHT W;
 #if LANES == 32
 #define GROUPS 8
 __device__ __forceinline__ float row_sum(float x, float*) { return warp_sum(x); }
-__device__ __forceinline__ void row_sums(float& x, float& y, float*) { x = warp_sum(x), y = warp_sum(y); }
 #else
 #define GROUPS 1
 __device__ __forceinline__ float row_sum(float x, float* shared) { return block_sum(x, shared); }
-__device__ __forceinline__ void row_sums(float& x, float& y, float* shared) { block_sums(x, y, shared); }
 #endif
 
 // Inputs x, residual (or null) [N,D], weight, bias (or null) [D]; y [N,D], stats [N,2] = mean, 1/std (0, 1/rms), sum
@@ -83,7 +81,7 @@ __device__ __forceinline__ Raw load_raw(const T* p) { return *reinterpret_cast<c
 extern "C" __global__ void __launch_bounds__(LANES * GROUPS, LANES * GROUPS <= 512 ? 512 / (LANES * GROUPS) : 1) normalize_grad(
     const T* __restrict__ x, const W* __restrict__ weight, const float2* __restrict__ stats, const T* __restrict__ dy,
     const T* dresidual, T* dx, float* __restrict__ partial, int rows, int columns, int rms) {
-  __shared__ float part[2][64];
+  __shared__ float part[2][2][32];
   const int lane = threadIdx.x % LANES, group = threadIdx.x / LANES;
   float w[ITEMS][VEC], dweight[ITEMS][VEC], dbias[ITEMS][VEC];
 #pragma unroll
@@ -92,7 +90,7 @@ extern "C" __global__ void __launch_bounds__(LANES * GROUPS, LANES * GROUPS <= 5
     for (int j = 0; j < VEC; j++) w[i][j] = dweight[i][j] = dbias[i][j] = 0;
     if (c < columns) load<VEC>(weight + c, w[i]);
   }
-  // In bfloat16 the next row is on its way while this one is worked on; there are no registers for that in float.
+  // In bfloat16 the next row is on its way while this one is worked on; in float the registers would not do.
   constexpr bool ahead = sizeof(T) == 2;
   Raw nextx[ITEMS], nexty[ITEMS], nextr[ITEMS];
   float2 nexts;
@@ -138,9 +136,8 @@ extern "C" __global__ void __launch_bounds__(LANES * GROUPS, LANES * GROUPS <= 5
         m2 += d[i][j] * xhat[i][j];
       }
     }
-    row_sums(m1, m2, part[turn]);
-    m1 = rms ? 0 : m1 / columns;
-    m2 /= columns;
+    m1 = rms ? 0 : row_sum(m1, part[turn][0]) / columns;
+    m2 = row_sum(m2, part[turn][1]) / columns;
 #pragma unroll
     for (int i = 0; i < ITEMS; i++) {
       const int c = (i * LANES + lane) * VEC;

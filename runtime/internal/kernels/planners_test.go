@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -12,16 +13,6 @@ func half(shape ...int) Tensor { return tensor(BFloat16, shape...) }
 func i64(shape ...int) Tensor  { return tensor(Int64, shape...) }
 
 var absent Tensor
-
-// plan is the plan of a node that can be done.
-func plan(t *testing.T, n Node) Plan {
-	t.Helper()
-	p, err := PlanFor(n)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
 
 func TestLayoutCoversRows(t *testing.T) {
 	for _, typ := range []Type{Float32, BFloat16} {
@@ -56,12 +47,12 @@ func TestNormGrids(t *testing.T) {
 	for _, rows := range []int{1, 8, 9, 16384} {
 		for _, d := range []int{7, 512, 2048} {
 			n := Node{Op: "Normalize", In: []Tensor{half(rows, d), f32(d), f32(d), half(rows, d)}, Out: []Tensor{half(rows, d), f32(rows, 2), half(rows, d)}}
-			l := plan(t, n).Steps[0].(Launch)
+			l := planOf(t, n).Steps[0].(Launch)
 			if groups := layoutOf(BFloat16, d, 32).groups(); l.Grid[0]*groups < rows || (l.Grid[0]-1)*groups >= rows {
 				t.Errorf("[%d,%d]: a grid of %v", rows, d, l.Grid)
 			}
 			n = Node{Op: "NormalizeGrad", In: []Tensor{half(rows, d), f32(d), f32(rows, 2), half(rows, d)}, Out: []Tensor{half(rows, d), f32(d), f32(d)}}
-			p := plan(t, n)
+			p := planOf(t, n)
 			if blocks := p.Steps[0].(Launch).Grid[0]; p.Scratch != blocks*2*d*4 {
 				t.Errorf("[%d,%d]: %d bytes of scratch for %d blocks", rows, d, p.Scratch, blocks)
 			}
@@ -69,10 +60,28 @@ func TestNormGrids(t *testing.T) {
 	}
 }
 
+// Numbers that a source and its planner must share.
+func TestSourcesAgree(t *testing.T) {
+	for _, c := range []struct{ file, text string }{
+		{"norm.cu", fmt.Sprintf("#if LANES == 32\n#define GROUPS %d\n", rowLayout{lanes: 32}.groups())},
+		{"norm.cu", fmt.Sprintf("#else\n#define GROUPS %d\n", rowLayout{lanes: 64}.groups())},
+		{"embedding.cu", fmt.Sprintf("#define OWN %d\n", own)},
+	} {
+		if source, err := Source(c.file); err != nil || !strings.Contains(source, c.text) {
+			t.Errorf("%s lacks %q (%v)", c.file, c.text, err)
+		}
+	}
+	for _, kind := range activations {
+		if source, _ := Source("activation.cu"); !strings.Contains(source, "struct "+kind+" {") {
+			t.Errorf("activation.cu lacks %s", kind)
+		}
+	}
+}
+
 func TestElementwiseGrids(t *testing.T) {
 	for _, count := range []int{1, 7, 8, 2047, 2048, 2049, 1 << 25} {
 		n := Node{Op: "Activate", Strings: map[string]string{"kind": "silu"}, In: []Tensor{half(count)}, Out: []Tensor{half(count)}}
-		l := plan(t, n).Steps[0].(Launch)
+		l := planOf(t, n).Steps[0].(Launch)
 		if threads := l.Grid[0] * l.Block[0]; threads < count/8+count%8 {
 			t.Errorf("%d elements: %d threads", count, threads)
 		}
@@ -95,7 +104,7 @@ func lossNode(rows, d, vocab, chunk int, bias bool) Node {
 func TestLossHeadChunks(t *testing.T) {
 	for _, c := range []struct{ rows, chunk, vocab int }{{16384, 0, 16384}, {100, 7, 37}, {5, 100, 70001}, {4096, 0, 50257}} {
 		const d = 16
-		p := plan(t, lossNode(c.rows, d, c.vocab, c.chunk, true))
+		p := planOf(t, lossNode(c.rows, d, c.vocab, c.chunk, true))
 		next, chunks := 0, 0
 		for i, s := range p.Steps {
 			l, ok := s.(Launch)
@@ -163,18 +172,24 @@ func atoi(t *testing.T, s string) (n int) {
 
 func TestEmbeddingSumOrders(t *testing.T) {
 	n := Node{Op: "EmbeddingSum", Ints: map[string]int{"rows": 50}, In: []Tensor{i64(3, 4), half(12, 520), f32(50, 520)}, Out: []Tensor{f32(50, 520)}}
-	if _, ok := plan(t, n).Steps[0].(Copy); !ok {
+	if _, ok := planOf(t, n).Steps[0].(Copy); !ok {
 		t.Error("the addend is not where the sums are added")
 	}
 	n.In[2] = absent
-	if z, ok := plan(t, n).Steps[0].(Zero); !ok || z.Bytes != 50*520*4 {
+	if z, ok := planOf(t, n).Steps[0].(Zero); !ok || z.Bytes != 50*520*4 {
 		t.Error("sums do not start from zero")
 	}
 	n.Ints["deterministic"] = 1
-	l := plan(t, n).Steps[0].(Launch)
+	l := planOf(t, n).Steps[0].(Launch)
 	if l.Grid[0]*own < 50 || l.Grid[1]*l.Block[0]*8 < 520 || l.Shared != own*l.Block[0]*8*4 || l.Shared > 48<<10 {
 		t.Errorf("%+v", l)
 	}
+}
+
+// adamNode is an optimizer step of nine parameters.
+func adamNode() Node {
+	one, p := f32(), f32(9)
+	return Node{Op: "AdamWStep", In: []Tensor{p, p, p, p, one, one, one, one, one, one, one, tensor(Bool), one}, Out: []Tensor{p, p, p}}
 }
 
 // dropPlace is constants of a place of dropout.
@@ -184,8 +199,7 @@ func dropPlace() map[string]int {
 
 func TestRefusals(t *testing.T) {
 	gelu := map[string]string{"kind": "gelu"}
-	scalars := []Tensor{f32(), f32(), f32(), f32(), f32(), f32(), f32(), tensor(Bool), f32()}
-	adam := append([]Tensor{f32(9), f32(9), f32(9), f32(9)}, scalars...)
+	adam := adamNode().In
 	for _, c := range []struct {
 		n    Node
 		want string
@@ -223,7 +237,7 @@ func TestRefusals(t *testing.T) {
 // What is left out is null to a kernel, whether or not the list of inputs reaches that far.
 func TestAbsentInputsAreNull(t *testing.T) {
 	n := Node{Op: "Normalize", In: []Tensor{half(2, 8), f32(8)}, Out: []Tensor{half(2, 8), f32(2, 2)}}
-	if args := plan(t, n).Steps[0].(Launch).Args; args[2] != null || args[3] != null || args[6] != null {
+	if args := planOf(t, n).Steps[0].(Launch).Args; args[2] != null || args[3] != null || args[6] != null {
 		t.Errorf("%+v", args)
 	}
 }

@@ -13,7 +13,7 @@ type stripes struct {
 	across, down, span int
 }
 
-// cut leaves so many blocks a multiprocessor, all that fit it by their registers: none waits for another's end.
+// cut leaves about so many blocks a multiprocessor.
 func cut(rows, columns, vec, blocks int) stripes {
 	across := ceil(columns, 32*vec)
 	span := Round(ceil(rows, max(1, blocks*multiprocessors/across)), 8)

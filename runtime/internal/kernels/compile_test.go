@@ -1,0 +1,89 @@
+package kernels
+
+import (
+	"fmt"
+	"testing"
+
+	"march/runtime/internal/nvrtc"
+)
+
+// everyMacro is nodes whose kernels have, between them, each value of each macro, and of norm.cu's and loss.cu's layouts
+// of a row some small, usual and the largest ones.
+func everyMacro() (nodes []Node) {
+	add := func(op string, in, out []Tensor, ints map[string]int, kind string) {
+		nodes = append(nodes, Node{Op: op, Ints: ints, Strings: map[string]string{"kind": kind}, In: in, Out: out})
+	}
+	for _, t := range []Type{Float32, BFloat16} {
+		for _, weight := range []Type{Float32, BFloat16} {
+			if t == Float32 && weight == BFloat16 {
+				continue
+			}
+			for _, d := range []int{1, 512, 1001, 8192} {
+				x, w := tensor(t, 9, d), tensor(weight, d)
+				add("Normalize", []Tensor{x, w}, []Tensor{x, f32(9, 2)}, nil, "")
+				add("NormalizeGrad", []Tensor{x, w, f32(9, 2), x}, []Tensor{x, f32(d), f32(d)}, nil, "")
+			}
+		}
+		for _, columns := range []int{64, 65} {
+			x := tensor(t, 99, columns)
+			for _, kind := range activations {
+				if kind != "gelu" && (t == Float32 || columns != 64) {
+					continue // the others' code differs no more than this one's
+				}
+				add("ActivateGrad", []Tensor{x, x}, []Tensor{x, f32(columns)}, nil, kind)
+			}
+			add("ColumnSum", []Tensor{x}, []Tensor{f32(columns)}, nil, "")
+			table := tensor(t, 50, columns)
+			add("EmbeddingSum", []Tensor{i64(99), x}, []Tensor{f32(50, columns)}, map[string]int{"rows": 50}, "")
+			add("EmbeddingLookup", []Tensor{i64(99), table}, []Tensor{half(99, columns)}, nil, "")
+			add("EmbeddingLookup", []Tensor{i64(99), table}, []Tensor{tensor(t, 99, columns)}, nil, "")
+		}
+		for _, vocab := range []int{1, 16384, 65536, 70000} {
+			h, table := tensor(t, 9, 8), tensor(t, vocab, 8)
+			add("FusedLossHead", []Tensor{h, table, f32(vocab), i64(9)}, []Tensor{f32(), h, f32(vocab, 8), f32(vocab)}, nil, "")
+		}
+		add("DropoutMaskOf", []Tensor{i64()}, []Tensor{tensor(t, 9)}, dropPlace(), "")
+	}
+	add("SumSquares", []Tensor{f32(9)}, []Tensor{f32()}, nil, "")
+	for decay := range 2 {
+		n := adamNode()
+		n.Ints = map[string]int{"decay": decay}
+		nodes = append(nodes, n)
+	}
+	return nodes
+}
+
+// TestCompiles compiles each source with all that planners define, for the GPU that the kernels are written for, and
+// without its own instructions.
+func TestCompiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles for a minute where nothing is cached")
+	}
+	for _, capability := range []string{"9.0", "8.0"} {
+		compiler, err := nvrtc.Open(capability)
+		if err != nil {
+			t.Skip(err)
+		}
+		seen := map[string]bool{}
+		for _, n := range everyMacro() {
+			if capability != "9.0" && n.Op != "EmbeddingSum" { // the only one that asks for the architecture
+				continue
+			}
+			for _, step := range planOf(t, n).Steps {
+				l, ok := step.(Launch)
+				if key := fmt.Sprint(l.Source, l.Defines); !ok || seen[key] {
+					continue
+				} else {
+					seen[key] = true
+				}
+				source, err := Source(l.Source)
+				if err == nil {
+					_, err = compiler.Compile(l.Source, source, l.Defines)
+				}
+				if err != nil {
+					t.Errorf("%s for %s: %v", l.Kernel, capability, err)
+				}
+			}
+		}
+	}
+}
