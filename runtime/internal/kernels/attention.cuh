@@ -292,11 +292,11 @@ template <int N, class F> __device__ __forceinline__ void gradient(const float (
       u32 fk, u32 tk, u32 fa, u32 ta, u32 fb, u32 tb, u32 drop_keep, float drop_scale
 #define DROPOUT_STATE Dropout dropout(DROPOUT ? *seed : 0, Place{fk, tk, fa, ta, fb, tb}, drop_keep)
 
-// The block's head h and sequence b; returns early where there is none. Blocks start in the order of the grid [some heads, tiles, the
+// The block's head (block_head) and sequence (b); returns early where there is none. Blocks start in the order of the grid [some heads, tiles, the
 // other heads]: the first tile of some heads, then their second, and so on.
-#define HEAD_AND_SEQUENCE(heads)                                       \
-  const int at_head = blockIdx.z * gridDim.x + blockIdx.x;             \
-  const int b = at_head / (heads), block_head = at_head - b * (heads);    \
+#define HEAD_AND_SEQUENCE(heads)                                        \
+  const int at_head = blockIdx.z * gridDim.x + blockIdx.x;              \
+  const int b = at_head / (heads), block_head = at_head - b * (heads);  \
   if (b >= batch) return
 
 // Head h of sequence b, of `length` rows of n heads of `width` entries.
@@ -309,7 +309,7 @@ extern __shared__ __align__(1024) unsigned char shared_memory[];
 // One half of the memory for what is walked over: keys and values.
 typedef Tile<TILE, D> Keys;
 typedef Tile<TILE, DV> Values;
-constexpr int STAGE = Keys::BYTES + Values::BYTES;
+constexpr int KEYS_STAGE = Keys::BYTES + Values::BYTES;
 __device__ __forceinline__ void bring_keys(u32 stage, const bf16* k, const bf16* v, int first, int limit, int kv_heads, int dk, int dv) {
   load_tile(Keys{stage}, k, first, limit, kv_heads * dk, dk);
   load_tile(Values{stage + Keys::BYTES}, v, first, limit, kv_heads * dv, dv);

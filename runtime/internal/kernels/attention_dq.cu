@@ -53,8 +53,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) attention_dq(PARAM
   for (int n = 0; n < walk.count; n++) {
     wait_copies();
     __syncthreads();
-    if (n + 1 < walk.count) bring_keys(stream + (n + 1) % 2 * STAGE, k, v, walk(n + 1), u.limit, kv_heads, dk, dv);
-    Keys tile{stream + n % 2 * STAGE};
+    if (n + 1 < walk.count) bring_keys(stream + (n + 1) % 2 * KEYS_STAGE, k, v, walk(n + 1), u.limit, kv_heads, dk, dv);
+    Keys tile{stream + n % 2 * KEYS_STAGE};
     Values values{tile.at + Keys::BYTES};
 #pragma unroll 1
     for (int at = 0; at < TILE; at += CHUNK) {
