@@ -323,7 +323,7 @@ func (m *memoryFlags) check() error {
 
 // addCUDAGraphFlag defines --cuda-graph.
 func addCUDAGraphFlag(f *pflag.FlagSet) *string {
-	return f.String("cuda-graph", "off", "`WHETHER` a GPU plays a micro-batch's kernels back as one recorded graph: off, on, or auto (what a few runs find faster; with --deterministic off)")
+	return f.String("cuda-graph", "auto", "`WHETHER` a GPU plays a micro-batch's kernels back as one recorded graph: auto (what a few runs find faster; with --deterministic off), on or off")
 }
 
 func checkCUDAGraph(text string) error {

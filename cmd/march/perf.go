@@ -31,11 +31,12 @@ var perfCommand = command{
 	setup: func(f *pflag.FlagSet) action {
 		names := f.StringArray("workload", nil, "`NAME` of a reference workload: "+strings.Join(workloadNames(), ", ")+"; repeatable")
 		model := selectFlags(f, "tiny")
-		targets := f.String("target", string(graphgen.ORT), "`TARGETS`, joined by commas: "+joined(graphgen.Targets()))
+		targets := f.String("target", autoTarget, "`TARGETS`, joined by commas: "+joined(graphgen.Targets())+"; auto is fused on a GPU that march's kernels run on, else ort")
 		batch := f.Int("batch", 0, "`SEQUENCES` of a micro-batch (default: the workload's, or a step of the scale)")
 		seq := f.Int("seq", 0, "`TOKENS` of a sequence (default: the workload's, or the model's)")
 		replicas := f.Int("replicas", 0, "`PARTS` of the batch that run at once, each on its share of the threads (default: as training does)")
 		optimizer := f.Bool("optimizer", false, "clip gradients and take an AdamW step behind each batch, too")
+		micro := f.Int("micro-batches", 1, "`NUMBER` of micro-batches whose gradients are added up in a step")
 		steps := f.Int("steps", 30, "timed `STEPS`, over all rounds")
 		warmup := f.Int("warmup", 5, "`STEPS` before the clock starts")
 		ops := f.Bool("ops", false, "show the operators' shares")
@@ -49,8 +50,8 @@ var perfCommand = command{
 		memory := addMemoryFlags(f)
 		device := addDeviceFlags(f)
 		return func(_ context.Context, e *env, _ []string) error {
-			if *steps < 1 || *warmup < 0 || *replicas < 0 || *nodes < 0 {
-				return usagef("--steps %d, --warmup %d, --replicas %d: wanted at least one step, and nothing negative", *steps, *warmup, *replicas)
+			if *steps < 1 || *micro < 1 || *warmup < 0 || *replicas < 0 || *nodes < 0 {
+				return usagef("--steps %d, --warmup %d, --replicas %d, --micro-batches %d: wanted at least one step and micro-batch, and nothing negative", *steps, *warmup, *replicas, *micro)
 			}
 			if err := memory.check(); err != nil {
 				return err
@@ -58,7 +59,7 @@ var perfCommand = command{
 			if err := checkCUDAGraph(*cudaGraph); err != nil {
 				return err
 			}
-			o := perf.Options{Recompute: memory.recompute, LossChunks: memory.lossChunks, CUDAGraph: *cudaGraph, Replicas: *replicas, Optimizer: *optimizer, Warmup: *warmup, Ops: *ops || *nodes > 0, Nodes: *nodes, Rounds: min(5, *steps)}
+			o := perf.Options{Recompute: memory.recompute, LossChunks: memory.lossChunks, CUDAGraph: *cudaGraph, Replicas: *replicas, Optimizer: *optimizer, MicroBatches: *micro, Warmup: *warmup, Ops: *ops || *nodes > 0, Nodes: *nodes, Rounds: min(5, *steps)}
 			o.Steps = (*steps + o.Rounds - 1) / o.Rounds
 			for _, p := range strings.Split(*precisions, ",") {
 				if err := (&arithmeticFlags{precision: p}).check(); err != nil {
@@ -66,6 +67,10 @@ var perfCommand = command{
 				}
 			}
 			for _, t := range strings.Split(*targets, ",") {
+				if t == autoTarget {
+					o.Targets = append(o.Targets, autoTarget) // the device decides
+					continue
+				}
 				target, err := graphgen.ParseTarget(t)
 				if err != nil {
 					return usagef("--target: %w", err)
@@ -96,6 +101,11 @@ var perfCommand = command{
 					fmt.Fprintf(e.stdout, "%-24s %-9s %-5s %8s %8s %10s %9s %7s %7s %7s %6s\n", "workload", "target", "prec.", "ms/step", "fastest", "tok/s", "GFLOP/s", "nodes", "load s", "GB", "MFU")
 				}
 				o.Precision = p
+				o := o
+				o.Targets = slices.Clone(o.Targets)
+				for j, t := range o.Targets {
+					o.Targets[j] = targetOn(rt, string(t), e.logf)
+				}
 				list, err := perf.Measure(rt, list, o, func(r perf.Result) {
 					if !*asJSON {
 						printFigures(e, r, old)

@@ -179,11 +179,12 @@ def train(name, w, mode, a):
     opt = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=gpu)
 
     def step():
-        if mode == "reduce-overhead":
-            torch.compiler.cudagraph_mark_step_begin()
-        with torch.autocast(w["device"], torch.bfloat16, enabled=bf16):
-            loss = call(tokens, labels)
-        loss.backward()
+        for _ in range(a.micro_batches):
+            if mode == "reduce-overhead":
+                torch.compiler.cudagraph_mark_step_begin()
+            with torch.autocast(w["device"], torch.bfloat16, enabled=bf16):
+                loss = call(tokens, labels)
+            loss.backward()
         if a.optimizer:
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             opt.step()
@@ -200,8 +201,8 @@ def train(name, w, mode, a):
         sync()
         times.append(time.perf_counter() - t0)
     ms = statistics.median(times) * 1e3
-    out = dict(workload=name, peer=f"torch {torch.__version__} {mode}", precision="bf16" if bf16 else "fp32", optimizer=a.optimizer,
-               parameters=sum(p.numel() for p in model.parameters()), ms=round(ms, 3), tokens_per_s=round(w["B"] * w["S"] / ms * 1e3), warm_s=round(warm, 1))
+    out = dict(workload=name, peer=f"torch {torch.__version__} {mode}", precision="bf16" if bf16 else "fp32", optimizer=a.optimizer, micro_batches=a.micro_batches,
+               parameters=sum(p.numel() for p in model.parameters()), ms=round(ms, 3), tokens_per_s=round(a.micro_batches * w["B"] * w["S"] / ms * 1e3), warm_s=round(warm, 1))
     if gpu:
         out["process_gb"] = round((used_gpu_bytes() - idle) / 1e9, 2)
         out["allocator_peak_gb"] = round(torch.cuda.max_memory_allocated() / 1e9, 2)
@@ -240,6 +241,7 @@ def main():
     ap.add_argument("--modes", default="eager,compile,reduce-overhead", help="of " + ",".join(MODES))
     ap.add_argument("--precision", choices=("bf16", "fp32"), help="default bf16 on a GPU, fp32 (TF32) on a CPU")
     ap.add_argument("--steps", type=int, default=30)
+    ap.add_argument("--micro-batches", type=int, default=1, help="forward and backward passes of a step")
     ap.add_argument("--optimizer", action="store_true", help="clip and take a fused AdamW step too")
     ap.add_argument("--tokens", help="E1: JSONL of token id lists")
     ap.add_argument("--batch", type=int, default=256, help="E1")

@@ -83,36 +83,39 @@ type Options struct {
 	CUDAGraph  string // of trainloop.EngineOptions
 	Optimizer  bool   // clip and take an AdamW step behind each batch
 	Replicas   int    // parts of the batch that run at once, each on its share of the threads; 0: as training does
-	Warmup     int    // steps before the clock starts
-	Steps      int    // timed steps
-	Rounds     int    // how often each target is measured, in turn, so that a drifting machine hits all alike
-	Ops        bool   // time operators, too
-	Nodes      int    // how many of the dearest nodes to name then
+	// MicroBatches are added up in a step; 0: one.
+	MicroBatches int
+	Warmup       int  // steps before the clock starts
+	Steps        int  // timed steps
+	Rounds       int  // how often each target is measured, in turn, so that a drifting machine hits all alike
+	Ops          bool // time operators, too
+	Nodes        int  // how many of the dearest nodes to name then
 }
 
 // Result is one measurement of one workload and target.
 type Result struct {
-	Workload   string  `json:"workload"`
-	Target     string  `json:"target"`
-	Precision  string  `json:"precision"`
-	Device     string  `json:"device"`
-	Threads    int     `json:"threads"`
-	Optimizer  bool    `json:"optimizer,omitempty"` // a step of it is part of the time
-	Replicas   int     `json:"replicas"`            // micro-batches at once
-	Runtime    string  `json:"onnxruntime"`
-	Parameters int64   `json:"parameters"`
-	Nodes      int     `json:"nodes"`
-	LoadS      float64 `json:"load_s"` // session creation and first step
-	MS         float64 `json:"ms"`     // median step
-	MinMS      float64 `json:"min_ms"` // fastest step
-	TokensPerS float64 `json:"tokens_per_s"`
-	GFLOPS     float64 `json:"gflop_per_s"`                      // of matrix products
-	MFU        float64 `json:"model_flop_utilisation,omitempty"` // GFLOPS over what the GPU's matrix units can do in this precision
-	PeakMB     float64 `json:"process_peak_mb,omitempty"`
-	CUDAGraph  bool    `json:"cuda_graph,omitempty"`
-	DeviceGB   float64 `json:"device_gb,omitempty"` // of the GPU's memory, beyond what was taken before
-	Ops        []OpRow `json:"ops,omitempty"`
-	Dearest    []OpRow `json:"dearest,omitempty"` // single nodes
+	Workload     string  `json:"workload"`
+	Target       string  `json:"target"`
+	Precision    string  `json:"precision"`
+	Device       string  `json:"device"`
+	Threads      int     `json:"threads"`
+	Optimizer    bool    `json:"optimizer,omitempty"`     // a step of it is part of the time
+	MicroBatches int     `json:"micro_batches,omitempty"` // of a step, where it has several
+	Replicas     int     `json:"replicas"`                // micro-batches at once
+	Runtime      string  `json:"onnxruntime"`
+	Parameters   int64   `json:"parameters"`
+	Nodes        int     `json:"nodes"`
+	LoadS        float64 `json:"load_s"` // session creation and first step
+	MS           float64 `json:"ms"`     // median step
+	MinMS        float64 `json:"min_ms"` // fastest step
+	TokensPerS   float64 `json:"tokens_per_s"`
+	GFLOPS       float64 `json:"gflop_per_s"`                      // of matrix products
+	MFU          float64 `json:"model_flop_utilisation,omitempty"` // GFLOPS over what the GPU's matrix units can do in this precision
+	PeakMB       float64 `json:"process_peak_mb,omitempty"`
+	CUDAGraph    bool    `json:"cuda_graph,omitempty"`
+	DeviceGB     float64 `json:"device_gb,omitempty"` // of the GPU's memory, beyond what was taken before
+	Ops          []OpRow `json:"ops,omitempty"`
+	Dearest      []OpRow `json:"dearest,omitempty"` // single nodes
 	// What the GPU reached in the same minute, in a large copy and a large product in bfloat16: kernels are held to that.
 	ReachedGB     float64 `json:"reached_gb_per_s,omitempty"`
 	ReachedTFLOPS float64 `json:"reached_tflop_per_s,omitempty"`
@@ -137,6 +140,7 @@ type running struct {
 	target    graphgen.Target
 	e         *trainloop.Engine
 	replicas  int
+	micro     int
 	optimizer bool
 	times     []float64
 	result    Result
@@ -227,20 +231,20 @@ func start(rt *runtime.Runtime, dir string, w Workload, t graphgen.Target, o Opt
 	if err != nil {
 		return nil, err
 	}
-	r := &running{w: w, target: t, e: e, replicas: replicas, optimizer: o.Optimizer}
+	r := &running{w: w, target: t, e: e, replicas: replicas, micro: replicas * max(1, o.MicroBatches), optimizer: o.Optimizer}
 	if err := e.LoadStart(dir); err != nil {
 		return nil, err
 	}
-	if err := e.Feed(noise(e.Shapes(), replicas, w.Variant.Config.Vocab)); err != nil {
+	if err := e.Feed(noise(e.Shapes(), r.micro, w.Variant.Config.Vocab)); err != nil {
 		return nil, err
 	}
 	if err := r.run(1); err != nil {
 		return nil, err
 	}
 	r.result = Result{
-		Workload: w.Name, Target: string(t), Precision: cmp.Or(o.Precision, m.Precision), Device: rt.Device().String(), Threads: rt.Threads(), Optimizer: o.Optimizer, Replicas: replicas, Runtime: rt.Version(), CUDAGraph: e.Recorded(),
+		Workload: w.Name, Target: string(t), Precision: cmp.Or(o.Precision, m.Precision), Device: rt.Device().String(), Threads: rt.Threads(), Optimizer: o.Optimizer, MicroBatches: o.MicroBatches, Replicas: replicas, Runtime: rt.Version(), CUDAGraph: e.Recorded(),
 		Parameters: b.Total, Nodes: m.Graphs["grad"].Nodes, LoadS: time.Since(began).Seconds(),
-		GFLOPS: float64(b.TrainingFLOPs) * float64(w.Batch*w.Length) / 1e9,
+		GFLOPS: float64(b.TrainingFLOPs) * float64(w.Batch*w.Length*max(1, o.MicroBatches)) / 1e9,
 	}
 	if err := r.run(o.Warmup); err != nil {
 		return nil, err
@@ -254,7 +258,7 @@ func start(rt *runtime.Runtime, dir string, w Workload, t graphgen.Target, o Opt
 func (r *running) run(steps int) error {
 	for range steps {
 		began := time.Now()
-		sums, err := r.e.Accumulate(1, 0, int64(r.replicas))
+		sums, err := r.e.Accumulate(1, 0, int64(r.micro))
 		if err != nil {
 			return err
 		}
@@ -326,7 +330,7 @@ func (r *running) finish(o Options, top peak) (Result, error) {
 	median := r.times[len(r.times)/2]
 	x := r.result
 	x.MS, x.MinMS = 1e3*median, 1e3*r.times[0]
-	x.TokensPerS = float64(r.w.Batch*r.w.Length) / median
+	x.TokensPerS = float64(r.w.Batch/r.replicas*r.micro*r.w.Length) / median
 	x.GFLOPS /= median
 	if f := top.of(x.Precision); f > 0 {
 		x.MFU = 1e9 * x.GFLOPS / f
