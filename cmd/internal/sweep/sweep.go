@@ -271,7 +271,7 @@ func (l *Lab) validate(ctx context.Context, c Cell, e *trainloop.Engine) (float6
 // record with the reason. An error is returned only for what concerns the whole
 // comparison: an interruption, or a folder that holds another run.
 func (l *Lab) Run(ctx context.Context, c Cell) (*record.Run, error) {
-	if old := l.finished(c); old != nil {
+	if old := l.Finished(c); old != nil {
 		return old, nil
 	}
 	r, err := l.describe(c)
@@ -300,7 +300,7 @@ func (l *Lab) Run(ctx context.Context, c Cell) (*record.Run, error) {
 // and whatever breaks is an error, not a row of a table.
 func (l *Lab) TrainAndRecord(ctx context.Context, c Cell, resume bool) (*record.Run, error) {
 	if resume {
-		if old := l.finished(c); old != nil {
+		if old := l.Finished(c); old != nil {
 			return old, nil
 		}
 	}
@@ -332,8 +332,8 @@ func (l *Lab) run(ctx context.Context, c Cell, r *record.Run, resume bool) error
 	return nil
 }
 
-// finished gives the record of a cell that has all that is asked for.
-func (l *Lab) finished(c Cell) *record.Run {
+// Finished gives the record of a cell that has all that is asked for; nil where it is to be run.
+func (l *Lab) Finished(c Cell) *record.Run {
 	r, err := record.ReadFile(filepath.Join(c.Dir, record.FileName))
 	if err != nil || r.Status != record.Done {
 		return nil
