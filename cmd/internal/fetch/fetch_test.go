@@ -11,21 +11,34 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
 
 // host serves one text in some way that goes wrong, and notes what it was asked for.
 type host struct {
+	mu     sync.Mutex
 	text   []byte
 	asked  []string // Range of each request
 	answer func(h *host, n int, w http.ResponseWriter, r *http.Request)
 }
 
 func (h *host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.mu.Lock()
 	h.asked = append(h.asked, r.Header.Get("Range"))
-	h.answer(h, len(h.asked), w, r)
+	n := len(h.asked)
+	h.mu.Unlock()
+	h.answer(h, n, w, r)
+}
+
+// requests are the Ranges that were asked for.
+func (h *host) requests() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.asked)
 }
 
 // well answers as a server should, ranges included.
@@ -128,7 +141,7 @@ func TestFetch(t *testing.T) {
 			f.Name, f.URL = "story.txt", server.URL+"/story.txt"
 			client := &Client{Pause: time.Microsecond}
 			list, err := client.Fetch(t.Context(), Dataset{Name: "x", Files: []File{f}}, dir)
-			if got, want := fmt.Sprintf("%q", h.asked), fmt.Sprintf("%q", c.asked); got != want {
+			if got, want := fmt.Sprintf("%q", h.requests()), fmt.Sprintf("%q", c.asked); got != want {
 				t.Errorf("asked for %s, wanted %s", got, want)
 			}
 			if c.problem != "" {
@@ -157,9 +170,9 @@ func TestFetch(t *testing.T) {
 				t.Error("a part is left")
 			}
 			// A second call asks for nothing; a file that was changed is not taken for it.
-			n := len(h.asked)
-			if list, err = client.Fetch(t.Context(), Dataset{Name: "x", Files: []File{f}}, dir); err != nil || list[0].Was != "there" || len(h.asked) != n {
-				t.Errorf("again: %+v, %v, %d requests", list, err, len(h.asked)-n)
+			n := len(h.requests())
+			if list, err = client.Fetch(t.Context(), Dataset{Name: "x", Files: []File{f}}, dir); err != nil || list[0].Was != "there" || len(h.requests()) != n {
+				t.Errorf("again: %+v, %v, %d requests", list, err, len(h.requests())-n)
 			}
 			if err := os.WriteFile(path, []byte("changed"), 0o666); err != nil {
 				t.Fatal(err)
@@ -228,8 +241,8 @@ func TestInterrupted(t *testing.T) {
 		t.Errorf("%d bytes are kept, wanted 20000", got)
 	}
 	list, err := client.Fetch(t.Context(), d, dir)
-	if err != nil || list[0].Was != "resumed" || h.asked[1] != "bytes=20000-" {
-		t.Errorf("%+v, %v, asked for %q", list, err, h.asked)
+	if err != nil || list[0].Was != "resumed" || h.requests()[1] != "bytes=20000-" {
+		t.Errorf("%+v, %v, asked for %q", list, err, h.requests())
 	}
 }
 
