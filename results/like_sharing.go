@@ -26,19 +26,16 @@ func LikeSharing(runs []record.Run, beside bool) []*Table {
 	entries, budgets, notes := gather(runs)
 	l := &likeSharing{entries: entries, budgets: budgets, beside: beside}
 	l.rows, l.columns = l.layOut()
+	if len(l.rows) == 0 {
+		return []*Table{{Empty: "No run is finished. " + l.unfinished()}}
+	}
 	tables := []*Table{
 		l.table(studies.Sharing()[0], "BLiMP", "blimp_accuracy", "", "grammar_accuracy", ""),
 		l.table(studies.Sharing()[1], "LAMBADA", "lambada_accuracy", "lambada_perplexity", "cloze_accuracy", "cloze_perplexity"),
 	}
 	last := tables[len(tables)-1]
-	var unfinished []string
-	for _, e := range entries {
-		if e.status != record.Done {
-			unfinished = append(unfinished, fmt.Sprintf("%s (%s: %s)", e.name, e.status, strings.TrimSuffix(e.reason, ".")))
-		}
-	}
-	if len(unfinished) > 0 {
-		last.Notes = append(last.Notes, "Not shown: "+strings.Join(unfinished, "; ")+".")
+	if text := l.unfinished(); text != "" {
+		last.Notes = append(last.Notes, text)
 	}
 	last.Notes = slices.Concat(last.Notes, budgetNotes(entries, budgets), machineNotes(entries), seedNotes(entries), notes, l.warnings.sentences(), runNotes(entries))
 	if beside {
@@ -56,6 +53,20 @@ type likeSharing struct {
 	columns  []int // budgets, in the columns' order
 	warnings warnings
 	agree    []compared
+}
+
+// unfinished names the runs that have no row, with the reasons; empty where there are none.
+func (l *likeSharing) unfinished() string {
+	var list []string
+	for _, e := range l.entries {
+		if e.status != record.Done {
+			list = append(list, fmt.Sprintf("%s (%s: %s)", e.name, e.status, strings.TrimSuffix(e.reason, ".")))
+		}
+	}
+	if len(list) == 0 {
+		return ""
+	}
+	return "Not shown: " + strings.Join(list, "; ") + "."
 }
 
 // layOut gives the rows in the study's order, others behind them, and the budgets in the order of the

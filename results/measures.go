@@ -1,6 +1,7 @@
 package results
 
 import (
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -119,6 +120,45 @@ var measures = []measure{
 		About: "exp(mean over passages of −log p(last word))"},
 		suite: "lambada", get: score("lambada", "perplexity")},
 }
+
+// Measure is one figure of runs by which they can be ranked.
+type Measure struct {
+	Key    string // as in tables of JSON and CSV
+	Higher bool   // better when higher
+	Suite  string // that gives it; empty: training does
+	get    func(*record.Run) figure
+}
+
+// Ranking gives the measure of a key, one of [VerdictMeasures].
+func Ranking(key string) (Measure, error) {
+	i := slices.IndexFunc(measures, func(m measure) bool { return m.Key == key && m.Better != Neither })
+	if i < 0 {
+		return Measure{}, fmt.Errorf("measure %q cannot rank runs: want one of %s", key, strings.Join(VerdictMeasures(), ", "))
+	}
+	m := measures[i]
+	suite := m.suite
+	if strings.HasPrefix(key, "valid_") || m.tokenizers {
+		suite = "ppl"
+	}
+	return Measure{key, m.Better == Higher, suite, m.get}, nil
+}
+
+// Mean is the mean of runs, seeds of one cell; ok is false where one has no figure, or not all were measured on the same.
+func (m Measure) Mean(runs []record.Run) (mean float64, ok bool) {
+	basis := ""
+	for i := range runs {
+		f := m.get(&runs[i])
+		if !f.ok || i > 0 && f.basis != basis {
+			return 0, false
+		}
+		basis = f.basis
+		mean += f.value / float64(len(runs))
+	}
+	return mean, len(runs) > 0
+}
+
+// Better tells whether figure a is better than b.
+func (m Measure) Better(a, b float64) bool { return a != b && (a > b) == m.Higher }
 
 // part is a count that may truly be 0, once the total is known.
 func part(r *record.Run, n int64) figure {

@@ -19,7 +19,7 @@ type Picture struct {
 }
 
 // Pictures draws what there is to draw, for each budget with two variants: training and validation losses
-// over tokens, the main scores against parameters, FLOPs and seconds with the Pareto front, and a map of a
+// and scores over tokens, the main scores against parameters, FLOPs and seconds with the Pareto front, and a map of a
 // suite's paradigms. Seeds are averaged. problems say what could not be read.
 func Pictures(runs []record.Run) (pictures []Picture, problems []string, err error) {
 	all, budgets, _ := gather(runs)
@@ -84,6 +84,9 @@ func (d *drawer) budget() error {
 		}
 		d.add(c.name, c.title, c.caption, p)
 	}
+	if err := d.learning(tokens); err != nil {
+		return err
+	}
 	for _, key := range []string{"valid_loss", "blimp_accuracy", "lambada_accuracy", "grammar_accuracy"} {
 		if err := d.scatter(measureOf(key)); err != nil {
 			return err
@@ -91,6 +94,42 @@ func (d *drawer) budget() error {
 	}
 	for _, suite := range []string{"blimp", "grammar"} {
 		d.heat(suite)
+	}
+	return nil
+}
+
+// learning draws scores over tokens, where runs were scored on their way.
+func (d *drawer) learning(tokens plots.Axis) error {
+	for _, m := range measures {
+		if m.suite == "" {
+			continue
+		}
+		var list []plots.Series
+		several := false
+		for _, e := range d.entries {
+			var scores []curve
+			for _, r := range e.runs {
+				if c, err := scoreCurve(r, m); err == nil && len(c) > 0 { // what could not be read was told of losses
+					scores = append(scores, c)
+				}
+			}
+			s := meanCurve(e, scores)
+			for i := range s.Y {
+				if m.kind == share {
+					s.Y[i] *= 100
+				}
+			}
+			list, several = append(list, s), several || len(s.X) > 1
+		}
+		if !several {
+			continue
+		}
+		unit := map[bool]string{true: ", per cent", false: ""}[m.kind == share]
+		p, err := plots.Lines(tokens, plots.Axis{Label: m.name() + unit, Log: m.kind == perplexity}, list)
+		if err != nil {
+			return err
+		}
+		d.add(m.Key+"_tokens", m.name()+" over tokens", "As scored on the way (--eval-every) and at the end, the mean over seeds.", p)
 	}
 	return nil
 }

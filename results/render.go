@@ -135,7 +135,7 @@ func (t *Table) text(b *bytes.Buffer, width int) error {
 		return err
 	}
 	if len(hidden) > 0 {
-		wrap(b, "Not shown for want of width: "+strings.Join(hidden, ", ")+". A wider terminal or another format shows them.", width)
+		wrap(b, "Not shown for want of width: "+strings.Join(hidden, ", ")+". A wider terminal, or --format markdown or csv, shows them.", width)
 	}
 	for _, note := range t.footer("*", l) {
 		wrap(b, note, width)
@@ -282,52 +282,11 @@ func lastWord(title string) string {
 	return words[len(words)-1]
 }
 
-// narrow removes columns until lines fit, the least weighty first and of equals the last, and
-// returns their titles.
-func (l *layout) narrow(width int) (hidden []string) {
-	if width <= 0 {
-		return nil
-	}
-	for l.width() > width {
-		least := -1
-		for i, c := range l.columns {
-			if c.weight > 0 && (least < 0 || c.weight <= l.columns[least].weight) {
-				least = i
-			}
-		}
-		if least < 0 {
-			break
-		}
-		hidden = append([]string{l.columns[least].name}, hidden...)
-		l.columns = slices.Delete(l.columns, least, least+1)
-		for r, row := range l.rows {
-			l.rows[r] = slices.Delete(row, least, least+1)
-		}
-	}
-	return hidden
-}
-
 func (l *layout) titles() (list []string) {
 	for _, c := range l.columns {
 		list = append(list, c.title)
 	}
 	return list
-}
-
-// width is that of a line: each column has a space on both sides.
-func (l *layout) width() int {
-	total := 0
-	for i, c := range l.columns {
-		most := 0
-		for line := range strings.SplitSeq(c.title, "\n") {
-			most = max(most, twwidth.Width(line))
-		}
-		for _, row := range l.rows {
-			most = max(most, twwidth.Width(row[i]))
-		}
-		total += most + 2
-	}
-	return total
 }
 
 func (l *layout) draw(b *bytes.Buffer, r tw.Renderer) error {

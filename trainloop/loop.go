@@ -31,7 +31,10 @@ type Options struct {
 	SaveEvery     int64 // steps between checkpoints; 0: a tenth of the run, or more where writing one takes long
 	ValidateEvery int64 // steps between validations; 0: at the end only
 	// Validate gives the validation loss of the parameters on the device; nil: none.
-	Validate func(*Engine) (float64, error)
+	Validate   func(*Engine) (float64, error)
+	ScoreEvery int64 // steps between scores; 0: none. The last step's are the caller's, of the finished run.
+	// Score scores the parameters on the device; nil: no scores.
+	Score func(*Engine) (map[string]float64, error)
 	// OnStep is told of every step, after it is logged.
 	OnStep func(Metric)
 	// Warn is told of what went wrong without stopping the run.
@@ -209,16 +212,23 @@ func (l *loop) step() error {
 	l.state.Step, l.state.Tokens, l.state.Valid = step, l.state.Tokens+int64(l.Settings.TokensPerStep), nil
 	l.pending = append(l.pending, Metric{Step: step, Rate: rate, Tokens: l.state.Tokens, Sparsity: l.e.Sparsity()})
 	validate := l.Validate != nil && (step == l.Settings.Steps || l.ValidateEvery > 0 && step%l.ValidateEvery == 0)
-	if !validate && int64(len(l.pending)) < l.logEvery() {
+	score := l.Score != nil && l.ScoreEvery > 0 && step%l.ScoreEvery == 0 && step < l.Settings.Steps
+	if !validate && !score && int64(len(l.pending)) < l.logEvery() {
 		return nil
 	}
-	if !validate {
+	if !validate && !score {
 		return l.drain()
 	}
 	if err := l.collect(); err != nil {
 		return errors.Join(err, l.flush())
 	}
-	err := l.validate()
+	var err error
+	if validate {
+		err = l.validate()
+	}
+	if score && err == nil {
+		err = l.score()
+	}
 	if err != nil && !errors.Is(err, ErrDiverged) { // interrupted, say: the step itself is good
 		return errors.Join(err, l.save())
 	}
@@ -277,6 +287,23 @@ func (l *loop) validate() error {
 		return fmt.Errorf("%w: the validation loss after step %d is %v", ErrDiverged, m.Step, v)
 	}
 	m.Valid, l.state.Valid = &v, &v
+	l.clock = time.Now()
+	return nil
+}
+
+// score adds scores to the last pending step.
+func (l *loop) score() error {
+	m := &l.pending[len(l.pending)-1]
+	scores, err := l.Score(l.e)
+	if err != nil {
+		return fmt.Errorf("scores after step %d: %w", m.Step, err)
+	}
+	for name, x := range scores {
+		if !finite(x) {
+			delete(scores, name) // JSON has no such number
+		}
+	}
+	m.Scores = scores
 	l.clock = time.Now()
 	return nil
 }

@@ -27,6 +27,8 @@ type Metric struct {
 	Tokens   int64    `json:"tokens"`    // of the budget so far: steps × tokens of a step
 	Seconds  float64  `json:"seconds"`   // training time so far, without validation and saving
 	Valid    *float64 `json:"valid_loss,omitempty"`
+	// Scores are those of the parameters behind the step, where they were scored: "grammar/accuracy".
+	Scores map[string]float64 `json:"scores,omitempty"`
 	// PerLabel are the graph's further sums, such as ponder_sum, divided by the number of labels.
 	PerLabel map[string]float64 `json:"per_label,omitempty"`
 	// Sparsity is the share of the pruned matrices' weights that were masked.

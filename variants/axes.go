@@ -97,6 +97,16 @@ func (c *Config) Set(axis, value string) error {
 	return f.valid()
 }
 
+// Get is an axis's value as [Config.Set] takes it.
+func (c Config) Get(axis string) (string, error) {
+	for _, f := range fieldsOf(&c) {
+		if f.axis == axis {
+			return fmt.Sprint(f.value.Interface()), nil
+		}
+	}
+	return "", fmt.Errorf("unknown axis %q", axis)
+}
+
 // SetAll applies changes of the form axis=value and validates the result.
 func (c *Config) SetAll(changes []string) error {
 	for _, s := range changes {

@@ -50,14 +50,10 @@ func Find(name, scale, arch string) (Variant, error) {
 		return Variant{}, fmt.Errorf("scale %q is not one of %s", scale, strings.Join(Scales(), ", "))
 	}
 	base, changes, _ := strings.Cut(name, "+")
-	i := slices.IndexFunc(catalogue, func(e entry) bool { return e.study+"/"+e.name == base })
-	if i < 0 {
-		i = slices.IndexFunc(catalogue, func(e entry) bool { return e.name == base })
-	}
-	if i < 0 {
+	e := find(base)
+	if e == nil {
 		return Variant{}, fmt.Errorf("unknown variant %q%s (march list names them all)", base, suggest(base, names(strings.Contains(base, "/"))))
 	}
-	e := catalogue[i]
 	if arch != "" && !slices.Contains(e.archs, arch) {
 		return Variant{}, fmt.Errorf("variant %s: architecture %q is not one of %s", e.name, arch, strings.Join(e.archs, ", "))
 	}
@@ -146,6 +142,51 @@ func Match(pattern string) ([]string, error) {
 		return nil, fmt.Errorf("variant pattern %q matches nothing (march list names all variants)", pattern)
 	}
 	return list, nil
+}
+
+// Select gives the variants that a pattern stands for (see [Match]) in those of the architectures asked for that each
+// of them has, or in each one's first where none is asked for. A glob stands only for variants that have one
+// of them; a name that has none is an error.
+func Select(pattern, scale string, archs []string) (list []Variant, err error) {
+	names, err := Match(pattern)
+	if err != nil {
+		return nil, err
+	}
+	glob := len(names) != 1 || names[0] != pattern
+	for _, name := range names {
+		wanted := archs
+		if base, _, _ := strings.Cut(name, "+"); len(archs) == 0 {
+			wanted = []string{""}
+		} else if e := find(base); e != nil {
+			wanted = slices.DeleteFunc(slices.Clone(e.archs), func(a string) bool { return !slices.Contains(archs, a) })
+			if len(wanted) == 0 && !glob {
+				wanted = archs[:1] // for the error
+			}
+		}
+		for _, arch := range wanted {
+			v, err := Find(name, scale, arch)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, v)
+		}
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("no variant that pattern %q matches has architecture %q", pattern, strings.Join(archs, ","))
+	}
+	return list, nil
+}
+
+// find gives the line of the catalogue that a name without changes means.
+func find(base string) *entry {
+	i := slices.IndexFunc(catalogue, func(e entry) bool { return e.study+"/"+e.name == base })
+	if i < 0 {
+		i = slices.IndexFunc(catalogue, func(e entry) bool { return e.name == base })
+	}
+	if i < 0 {
+		return nil
+	}
+	return &catalogue[i]
 }
 
 // Names lists the full names of a study's variants, or of all with study "".

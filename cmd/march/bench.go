@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"march/cmd/internal/sweep"
+	"march/cmd/internal/sweep/plan"
 	"march/results"
 	"march/results/record"
 	"march/runtime"
@@ -21,24 +22,33 @@ var benchCommand = command{
 	name: "bench", group: groupTrain,
 	short: "train and compare variants",
 	long: "The main job: generates, trains and evaluates every chosen variant under one budget and prints the comparison. Without flags it compares six variants at scale tiny on the embedded corpus, for fewer steps than the scale has, which takes a few minutes on two cores.\n\n" +
-		"Every cell (variant and seed) has a folder of its own below --out. A second call does only what is missing or failed, so an interrupted bench goes on where it stopped. A variant that learns from another (distill) does so from that one's cell of the same seed, which is added where it was not asked for.",
+		"Every cell (variant and seed) has a folder of its own below --out. A second call does only what is missing or failed, so an interrupted bench goes on where it stopped. A variant that learns from another (distill) does so from that one's cell of the same seed, which is added where it was not asked for.\n\n" +
+		"--plan runs a study in stages: a YAML file says each stage's variants, architectures, seeds and budget (steps, tokens, FLOPs or hours), and what is promoted from earlier stages: the best by a measure, or those that meet a condition. --plan sharing is the procedure of study sharing; --print shows it, as an example to write one's own from. A plan's promotions follow from the records, so that a second call goes on where the first stopped.",
 	examples: []example{
 		{"march bench", "six variants, in minutes"},
 		{"march bench --study sharing --out runs/sharing", "all variants of a study, each in its first architecture"},
 		{"march bench --at-once 1", "one cell after the other, with all threads"},
 		{"march bench --variant 'deep_*' --variant baseline --seeds 3 --out runs/deep", "three seeds of four variants, and which differences are more than noise"},
+		{"march bench --plan sharing --scale tiny --by grammar_accuracy --dry-run", "what a plan will run, its FLOPs, and the time on this machine"},
+		{"march bench --plan sharing --print", "the plan itself"},
+		{"march bench --plan mine.yaml --out runs/mine", "a plan of one's own; again after an interruption"},
 		{"march bench --variant baseline --variant baseline+heads=12+qkv_dim=8 --blimp blimp/data --out runs/heads", "with BLiMP from a local folder"},
 	},
 	setup: func(f *pflag.FlagSet) action {
 		model := selectFlags(f, "tiny")
 		study := f.String("study", "", "all variants of a `STUDY`")
+		plans := addPlanFlags(f)
+		dry := f.Bool("dry-run", false, "print what would run, its FLOPs and the time that it is expected to take on this machine, and run nothing but a few steps to measure that")
 		seeds := f.Int("seeds", 1, "`NUMBER` of seeds of every variant, from 1 on")
 		lab := addLabFlags(f, "ppl,grammar")
 		atOnce := f.Int("at-once", 0, "`CELLS` that run at once, each on its share of the threads (default: one; at scale tiny on a CPU one for each thread)")
-		out := f.String("out", filepath.Join("runs", "bench"), "`FOLDER` of all cells")
+		out := f.String("out", filepath.Join("runs", "bench"), "`FOLDER` of all cells (of a plan: runs/PLAN)")
 		format := f.String("format", "text", "`FORMAT` of the table: "+joined(results.Formats))
 		device := addDeviceFlags(f)
 		return func(ctx context.Context, e *env, _ []string) error {
+			if plans.print {
+				return plans.show(e)
+			}
 			if err := lab.check(); err != nil {
 				return err
 			}
@@ -52,23 +62,22 @@ var benchCommand = command{
 			if *seeds < 1 {
 				return usagef("--seeds %d: wanted 1 or more", *seeds)
 			}
-			list, err := benchVariants(e, f, model, lab, *study)
-			if err != nil {
+			b := &bench{env: e, dry: *dry, seeds: *seeds, form: form, out: *out}
+			if err := b.choose(f, model, lab, plans, *study); err != nil {
 				return err
 			}
 			options, err := device.options()
 			if err != nil {
 				return err
 			}
-			cells := sweep.Cells(*out, list, *seeds, lab.batch)
 			rt, err := lab.open(e, options)
 			if err != nil {
 				return err
 			}
 			defer func() { rt.Close() }()
 			if rt.GPU() != "" {
-				*atOnce = min(max(1, *atOnce), len(cells))
-			} else if *atOnce, options.Threads = shares(*atOnce, options.Threads, len(cells), model.scale); options.Threads != rt.Threads() {
+				*atOnce = min(max(1, *atOnce), b.widest)
+			} else if *atOnce, options.Threads = shares(*atOnce, options.Threads, b.widest, model.scale); options.Threads != rt.Threads() {
 				rt.Close()
 				options.Device = rt.Device() // known to be the CPU
 				again, err := lab.open(e, options)
@@ -79,41 +88,99 @@ var benchCommand = command{
 			}
 			p := newProgress(e)
 			defer p.clear()
-			l, err := lab.lab(ctx, rt, list[0].Config.Vocab, p)
+			l, err := lab.lab(ctx, rt, b.vocab, p)
 			if err != nil {
 				return err
 			}
 			defer l.Data.Close()
-			at := map[string]int{}
-			for i, c := range cells {
-				at[c.Dir] = i + 1
-			}
 			if rt.GPU() != "" && *atOnce > 1 {
 				l.CUDAGraph = "off" // recording takes the stream that all cells share
 			}
-			watch(l, p, func(c sweep.Cell) string { return fmt.Sprintf("[%d/%d] ", at[c.Dir], len(cells)) })
-			began := time.Now()
-			runs, err := l.Bench(ctx, cells, *atOnce, func(i int, c sweep.Cell, r *record.Run) {
-				p.ended(c.Dir)
-				p.note("[%d/%d] %s: %s", i+1, len(cells), c, outcome(r))
-			})
-			if err != nil {
-				if ctx.Err() != nil {
-					return fmt.Errorf("stopped after %d of %d cells; the same command goes on: %w", len(runs), len(cells), context.Cause(ctx))
-				}
-				return err
-			}
-			p.clear()
-			e.logf("%d cells in %s; records in %s", len(cells), seconds(time.Since(began).Seconds()), *out)
-			if err := results.New(runs).Write(e.stdout, form, e.width()); err != nil {
-				return err
-			}
-			if err := judge(e, runs, *seeds, form); err != nil {
-				return err
-			}
-			return failures(runs)
+			return b.run(ctx, l, *atOnce, p)
 		}
 	},
+}
+
+// bench is a comparison: cells, or a plan's study, which finds its cells as it goes.
+type bench struct {
+	*env
+	dry    bool
+	seeds  int // at most, of a variant
+	form   results.Format
+	out    string
+	cells  []sweep.Cell
+	study  *plan.Study // nil: cells
+	widest int         // cells of one stage, at most
+	vocab  int
+}
+
+// choose finds the cells, or the study, that the flags ask for.
+func (b *bench) choose(f *pflag.FlagSet, model *selection, lab *labFlags, plans *planFlags, study string) error {
+	if plans.name != "" {
+		return b.choosePlan(f, model, lab, plans)
+	}
+	if err := plans.alone(f); err != nil {
+		return err
+	}
+	list, err := benchVariants(b.env, f, model, lab, study)
+	if err != nil {
+		return err
+	}
+	b.cells = sweep.Cells(b.out, list, b.seeds, lab.batch)
+	b.widest, b.vocab = len(b.cells), list[0].Config.Vocab
+	return nil
+}
+
+// run runs what was chosen, or says what that would be, and prints the table.
+func (b *bench) run(ctx context.Context, l *sweep.Lab, atOnce int, p *progress) error {
+	if b.study != nil {
+		b.study.Speed = func(_ context.Context, v variants.Variant) (float64, error) { return measured(l, v) }
+	}
+	if b.dry {
+		return b.foresee(ctx, l, atOnce, p)
+	}
+	began := time.Now()
+	var runs []record.Run
+	var err error
+	if b.study != nil {
+		runs, err = b.runPlan(ctx, l, atOnce, p)
+	} else {
+		hear := listen(l, p, "", b.cells)
+		runs, err = l.Bench(ctx, b.cells, atOnce, hear)
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			of := ""
+			if b.study == nil {
+				of = fmt.Sprintf(" of %d", len(b.cells))
+			}
+			return fmt.Errorf("stopped after %d%s cells; the same command goes on: %w", len(runs), of, context.Cause(ctx))
+		}
+		return err
+	}
+	p.clear()
+	b.logf("%s in %s; records in %s", counted(len(runs), "cell"), seconds(time.Since(began).Seconds()), b.out)
+	if err := results.New(runs).Write(b.stdout, b.form, b.width()); err != nil {
+		return err
+	}
+	if err := judge(b.env, runs, b.seeds, b.form); err != nil {
+		return err
+	}
+	return failures(runs)
+}
+
+// listen has progress tell of cells, by their places among each other, and gives what is to hear of those that end.
+func listen(l *sweep.Lab, p *progress, stage string, cells []sweep.Cell) func(int, sweep.Cell, *record.Run) {
+	at := map[string]int{}
+	for i, c := range cells {
+		at[c.Dir] = i + 1
+	}
+	place := func(c sweep.Cell) string { return fmt.Sprintf("[%s%d/%d] ", stage, at[c.Dir], len(cells)) }
+	watch(l, p, place)
+	return func(_ int, c sweep.Cell, r *record.Run) {
+		p.ended(c.Dir)
+		p.note("%s%s: %s", place(c), c, outcome(r))
+	}
 }
 
 // judge prints verdicts below the table of several seeds, where the format has room for a second

@@ -19,8 +19,8 @@ import (
 var dataCommand = command{
 	name: "data", group: groupData,
 	short: "turn text into tokens to train on",
-	long:  "Prepares text for training and tells what a prepared folder holds.",
-	sub:   []command{dataPrepareCommand, dataInfoCommand, dataImportCommand, dataExportCommand},
+	long:  "Prepares text for training, fetches public data, and tells what a prepared folder holds.",
+	sub:   []command{dataPrepareCommand, dataFetchCommand, dataInfoCommand, dataImportCommand, dataExportCommand},
 }
 
 var dataPrepareCommand = command{

@@ -93,20 +93,18 @@ func (s *selection) models() ([]variants.Variant, error) {
 		}
 		return nil
 	}
+	var archs []string
+	if s.arch != "" {
+		archs = strings.Split(s.arch, ",")
+	}
 	for _, pattern := range s.patterns {
-		names, err := s.matching(pattern)
+		found, err := variants.Select(pattern, s.scale, archs)
 		if err != nil {
 			return nil, usagef("%s%w", s.where, err)
 		}
-		for _, name := range names {
-			for _, arch := range s.archsOf(name) {
-				v, err := variants.Find(name, s.scale, arch)
-				if err != nil {
-					return nil, usagef("%s%w", s.where, err)
-				}
-				if err := add(v, ""); err != nil {
-					return nil, err
-				}
+		for _, v := range found {
+			if err := add(v, ""); err != nil {
+				return nil, err
 			}
 		}
 	}
@@ -125,41 +123,6 @@ func (s *selection) models() ([]variants.Variant, error) {
 	return list, nil
 }
 
-// matching is variants.Match; a glob stands for those variants only that have the
-// architecture asked for.
-func (s *selection) matching(pattern string) ([]string, error) {
-	names, err := variants.Match(pattern)
-	if err != nil || s.arch == "" || len(names) == 1 && names[0] == pattern {
-		return names, err
-	}
-	names = slices.DeleteFunc(names, func(name string) bool {
-		base, _, _ := strings.Cut(name, "+")
-		return !slices.ContainsFunc(variants.Archs(base), s.wants)
-	})
-	if len(names) == 0 {
-		return nil, fmt.Errorf("no variant that pattern %q matches has architecture %q", pattern, s.arch)
-	}
-	return names, nil
-}
-
-// wants tells whether --arch asks for an architecture.
-func (s *selection) wants(arch string) bool { return slices.Contains(strings.Split(s.arch, ","), arch) }
-
-// archsOf lists which of a variant's architectures are meant: those that --arch asks for,
-// or what it asks for where the variant has none, for the error; "" is the variant's first.
-func (s *selection) archsOf(name string) []string {
-	if s.arch == "" {
-		return []string{""}
-	}
-	base, _, _ := strings.Cut(name, "+")
-	if full, err := variants.Find(base, "tiny", ""); err == nil {
-		if list := slices.DeleteFunc(slices.Clone(variants.Archs(full.FullName())), func(a string) bool { return !s.wants(a) }); len(list) > 0 {
-			return list
-		}
-	}
-	return strings.Split(s.arch, ",")[:1]
-}
-
 // one is models for commands that work on a single one.
 func (s *selection) one() (variants.Variant, error) {
 	list, err := s.models()
@@ -176,31 +139,40 @@ func (s *selection) one() (variants.Variant, error) {
 	return list[0], nil
 }
 
-// Bounds of a config, which has some 60 lines: the YAML library's memory grows with the square of the depth of
+// Bounds of a config, which has some 60 lines, and of a plan: the YAML library's memory grows with the square of the depth of
 // brackets.
 const (
 	maxConfig  = 64 << 10
 	maxNesting = 20
 )
 
-func readConfig(file, scale, arch string) (variants.Variant, error) {
+// readYAML reads the file of a flag, within the bounds.
+func readYAML(flag, file string) ([]byte, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return variants.Variant{}, fmt.Errorf("--config %w", plain(err))
+		return nil, fmt.Errorf("--%s %w", flag, plain(err))
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
 	if err != nil {
-		return variants.Variant{}, fmt.Errorf("--config %w", plain(err))
+		return nil, fmt.Errorf("--%s %w", flag, plain(err))
 	}
 	if len(data) > maxConfig {
-		err = fmt.Errorf("larger than %d KiB, which no config is", maxConfig>>10)
+		err = fmt.Errorf("larger than %d KiB, which no %s is", maxConfig>>10, flag)
 	}
 	if err == nil && nesting(data) > maxNesting {
-		err = fmt.Errorf("more than %d brackets within one another, which no config has", maxNesting)
+		err = fmt.Errorf("more than %d brackets within one another, which no %s has", maxNesting, flag)
 	}
 	if err != nil {
-		return variants.Variant{}, fmt.Errorf("--config %s: %w", file, err)
+		return nil, fmt.Errorf("--%s %s: %w", flag, file, err)
+	}
+	return data, nil
+}
+
+func readConfig(file, scale, arch string) (variants.Variant, error) {
+	data, err := readYAML("config", file)
+	if err != nil {
+		return variants.Variant{}, err
 	}
 	v, err := variants.ReadYAML(data, scale, arch)
 	if err != nil {

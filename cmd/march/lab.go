@@ -30,6 +30,7 @@ type labFlags struct {
 	target    string
 	validate  int64
 	save      int64
+	score     int64
 }
 
 func addLabFlags(f *pflag.FlagSet, suites string) *labFlags {
@@ -41,6 +42,7 @@ func addLabFlags(f *pflag.FlagSet, suites string) *labFlags {
 	f.IntVar(&l.batch, "batch", 0, "`SEQUENCES` of a micro-batch (default: as many as a step has, up to 16,384 tokens)")
 	f.StringVar(&l.target, "target", autoTarget, "`OPERATORS` of the graphs: "+autoTarget+", "+joined(graphgen.Targets())+"; auto is fused on a GPU that march's kernels run on, else ort")
 	f.Int64Var(&l.validate, "validate-every", 0, "`STEPS` between validations (default: none before the end)")
+	f.Int64Var(&l.score, "eval-every", 0, "`STEPS` between scores on the suites (but ppl, which --validate-every is for), as learning curves show them (default: scores at the end only)")
 	f.Int64Var(&l.save, "save-every", 0, "`STEPS` between checkpoints (default: a tenth of the run)")
 	l.arithmeticFlags = addArithmeticFlags(f)
 	l.memoryFlags = addMemoryFlags(f)
@@ -78,7 +80,7 @@ func (l *labFlags) check() error {
 	if err := checkCUDAGraph(*l.cudaGraph); err != nil {
 		return err
 	}
-	for name, v := range map[string]int64{"batch": int64(l.batch), "validate-every": l.validate, "save-every": l.save} {
+	for name, v := range map[string]int64{"batch": int64(l.batch), "validate-every": l.validate, "save-every": l.save, "eval-every": l.score} {
 		if v < 0 {
 			return usagef("--%s %d: wanted 1 or more", name, v)
 		}
@@ -116,7 +118,7 @@ func (l *labFlags) lab(ctx context.Context, rt *runtime.Runtime, vocab int, p *p
 	}
 	return &sweep.Lab{
 		Runtime: rt, Hardware: rt.Hardware(), March: marchVersion(), Target: targetOn(rt, l.target, p.note), Precision: l.precision, Recompute: l.recompute, LossChunks: l.lossChunks, CUDAGraph: *l.cudaGraph, Data: data, DataName: name,
-		Suites: suites, Options: evalsuite.Options{Limit: l.limit, PerToken: l.perToken}, SaveEvery: l.save, ValidateEvery: l.validate,
+		Suites: suites, Options: evalsuite.Options{Limit: l.limit, PerToken: l.perToken}, SaveEvery: l.save, ValidateEvery: l.validate, ScoreEvery: l.score,
 	}, nil
 }
 

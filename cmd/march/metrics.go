@@ -31,7 +31,7 @@ var metricsFormats = []string{"csv", "jsonl"}
 var metricsCommand = command{
 	name: "metrics", operands: "RUN…", group: groupResults,
 	short: "every step of saved runs, for other tools",
-	long: "Prints what every training step of runs showed: loss, learning rate, gradient norm, tokens and seconds so far, and validation losses where there were any. RUN is a folder with runs at any depth, finished or not, or a glob of such. " +
+	long: "Prints what every training step of runs showed: loss, learning rate, gradient norm, tokens and seconds so far, and validation losses and scores where there were any. RUN is a folder with runs at any depth, finished or not, or a glob of such. " +
 		"--tensorboard writes event files in place of that, one folder a run, with the run's scores at its last step; a second call brings them up to date.",
 	examples: []example{
 		{"march metrics runs > steps.csv", "a line for each step of each run"},
@@ -121,12 +121,12 @@ func baseOf(dir string) string {
 	return filepath.Base(dir)
 }
 
-// perLabel are the names of the graphs' further sums in some runs.
-func perLabel(runs []steps) []string {
+// namesIn are the names of what some steps of some runs have beside what all have.
+func namesIn(runs []steps, of func(trainloop.Metric) map[string]float64) []string {
 	names := map[string]bool{}
 	for _, r := range runs {
 		for _, m := range r.list {
-			for name := range m.PerLabel {
+			for name := range of(m) {
 				names[name] = true
 			}
 		}
@@ -136,8 +136,9 @@ func perLabel(runs []steps) []string {
 
 func stepsCSV(w io.Writer, runs []steps) error {
 	out := csv.NewWriter(w)
-	sums := perLabel(runs)
-	out.Write(append([]string{"run", "step", "tokens", "seconds", "loss", "valid_loss", "lr", "grad_norm", "sparsity"}, sums...)) // errors stick
+	sums := namesIn(runs, func(m trainloop.Metric) map[string]float64 { return m.PerLabel })
+	scores := namesIn(runs, func(m trainloop.Metric) map[string]float64 { return m.Scores })
+	out.Write(append([]string{"run", "step", "tokens", "seconds", "loss", "valid_loss", "lr", "grad_norm", "sparsity"}, slices.Concat(sums, scores)...)) // errors stick
 	number := func(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
 	for _, r := range runs {
 		for _, m := range r.list {
@@ -146,13 +147,17 @@ func stepsCSV(w io.Writer, runs []steps) error {
 				valid = number(*m.Valid)
 			}
 			row := []string{filepath.ToSlash(r.name), strconv.FormatInt(m.Step, 10), strconv.FormatInt(m.Tokens, 10), number(m.Seconds), number(m.Loss), valid, number(m.Rate), number(m.GradNorm), number(m.Sparsity)}
-			for _, name := range sums {
-				text := ""
-				if x, ok := m.PerLabel[name]; ok {
-					text = number(x)
+			further := func(names []string, of map[string]float64) {
+				for _, name := range names {
+					text := ""
+					if x, ok := of[name]; ok {
+						text = number(x)
+					}
+					row = append(row, text)
 				}
-				row = append(row, text)
 			}
+			further(sums, m.PerLabel)
+			further(scores, m.Scores)
 			out.Write(row)
 		}
 	}
@@ -206,6 +211,9 @@ func (r steps) events(dir string) error {
 		}
 		for _, name := range slices.Sorted(maps.Keys(m.PerLabel)) {
 			list = append(list, events.Scalar{Name: "per_label/" + name, Value: m.PerLabel[name]})
+		}
+		for _, name := range slices.Sorted(maps.Keys(m.Scores)) {
+			list = append(list, events.Scalar{Name: "score/" + name, Value: m.Scores[name]})
 		}
 		if err := w.Write(began.Add(seconds64(m.Seconds)), m.Step, list...); err != nil {
 			return err

@@ -21,7 +21,7 @@ func saveSteps(t *testing.T, dir string) {
 	for step := int64(1); step <= 3; step++ {
 		m := trainloop.Metric{Step: step, Loss: 9 - float64(step)/4, Rate: 0.003, GradNorm: 1, Tokens: 512 * step, Seconds: float64(step) / 2}
 		if step == 2 {
-			m.Valid, m.PerLabel = new(8.25), map[string]float64{"ponder_sum": 2.5}
+			m.Valid, m.PerLabel, m.Scores = new(8.25), map[string]float64{"ponder_sum": 2.5}, map[string]float64{"grammar/accuracy": 0.5}
 		}
 		line, err := json.Marshal(m)
 		if err != nil {
@@ -41,7 +41,7 @@ func TestMetrics(t *testing.T) {
 	if err != nil || len(rows) != 7 {
 		t.Fatalf("%d lines, %v", len(rows), err)
 	}
-	if got, want := strings.Join(rows[2], " "), "a 2 1024 1 8.5 8.25 0.003 1 0 2.5"; got != want {
+	if got, want := strings.Join(rows[2], " "), "a 2 1024 1 8.5 8.25 0.003 1 0 2.5 0.5"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	if rows[4][0] != "b/seed-1" || rows[1][5] != "" || rows[1][9] != "" {
@@ -68,7 +68,7 @@ func TestMetrics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for text, want := range map[string]int{"loss/train": 3, "loss/validation": 1, "per_label/ponder_sum": 1, "score/grammar/accuracy": 1, "brain.Event:2": 1} {
+	for text, want := range map[string]int{"loss/train": 3, "loss/validation": 1, "per_label/ponder_sum": 1, "score/grammar/accuracy": 2, "brain.Event:2": 1} {
 		if got := bytes.Count(file, []byte(text)); got != want {
 			t.Errorf("%s is there %d times, want %d", text, got, want)
 		}

@@ -350,13 +350,17 @@ func TestReport(t *testing.T) {
 	data, runs, file := smallData(t), filepath.Join(dir, "runs"), filepath.Join(dir, "report.html")
 	args := []string{"bench", "--variant", "baseline", "--variant", "baseline+act=silu+glu=true", "--set", "d=24", "--set", "heads=3", "--set", "qkv_dim=8",
 		"--set", "ff=48", "--set", "vocab=400", "--set", "length=32", "--tokens-per-step", "128", "--steps", "12", "--suite", "ppl,grammar", "--limit", "3", "--threads", "2",
-		"--data", data, "--seeds", "2", "--validate-every", "2", "--out", runs}
+		"--data", data, "--seeds", "2", "--validate-every", "2", "--eval-every", "4", "--save-every", "4", "--out", runs}
 	code, text, log := march(t, args...)
 	if code != 0 {
 		t.Fatal(log)
 	}
 	if !strings.Contains(text, "could") || !strings.Contains(text, "Noise floor of valid. loss") {
 		t.Errorf("no verdicts below a bench of two seeds:\n%s", text)
+	}
+	all, err := results.Load(runs)
+	if err != nil {
+		t.Fatal(err)
 	}
 	ok(t, "report", runs, "--out", file, "--pictures", filepath.Join(dir, "pictures"))
 	page, err := os.ReadFile(file)
@@ -368,11 +372,12 @@ func TestReport(t *testing.T) {
 			t.Errorf("no %q in the page", want)
 		}
 	}
-	for _, name := range []string{"train_loss.svg", "valid_loss.png", "valid_loss_flops.svg"} {
+	for _, name := range []string{"train_loss.svg", "valid_loss.png", "valid_loss_flops.svg", "grammar_accuracy_tokens.svg"} {
 		if _, err := os.Stat(filepath.Join(dir, "pictures", name)); err != nil {
 			t.Error(err)
 		}
 	}
+	scoredOnTheWay(t, data, filepath.Dir(all[0].Path))
 	lines := regexp.MustCompile(`<pre class="command">(march train[^<]* --seed 2 [^<]*)</pre>`).FindAllSubmatch(page, -1)
 	if len(lines) != 2 {
 		t.Fatalf("%d commands of seed 2, want 2", len(lines))
@@ -384,10 +389,6 @@ func TestReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	found := false
-	all, err := results.Load(runs)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, r := range all {
 		if r.Cell == again.Cell {
 			found = true
@@ -402,5 +403,36 @@ func TestReport(t *testing.T) {
 	}
 	if !found {
 		t.Errorf("the command made %v, which is none of the runs", again.Cell)
+	}
+}
+
+// scoredOnTheWay: the scores of a step are those of its checkpoint, and only such steps have them as were asked for.
+func scoredOnTheWay(t *testing.T, data, run string) {
+	t.Helper()
+	steps, err := trainloop.ReadMetrics(run)
+	if err != nil || len(steps) != 12 {
+		t.Fatalf("%d steps, %v", len(steps), err)
+	}
+	for _, m := range steps {
+		if _, ok := m.Scores["grammar/accuracy"]; ok != (m.Step == 4 || m.Step == 8) {
+			t.Errorf("step %d has scores %v", m.Step, m.Scores)
+		}
+	}
+	copied := filepath.Join(t.TempDir(), "copied")
+	if err := os.CopyFS(copied, os.DirFS(run)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(copied, "checkpoints", "step-00000012")); err != nil {
+		t.Fatal(err)
+	}
+	ok(t, "eval", "--run", copied, "--data", data, "--suite", "grammar", "--limit", "3", "--threads", "2")
+	r, err := record.ReadFile(filepath.Join(copied, record.FileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range r.Suites["grammar"].Scores {
+		if got := steps[7].Scores["grammar/"+s.Name]; math.Abs(got-s.Value) > 1e-4*math.Abs(s.Value) {
+			t.Errorf("step 8 was scored %s %v, its checkpoint is %v", s.Name, got, s.Value)
+		}
 	}
 }

@@ -49,12 +49,12 @@ type Lab struct {
 	DataName   string
 	Suites     []Suite
 	Options    evalsuite.Options // Predictions is set per suite
-	// SaveEvery and ValidateEvery are trainloop's.
-	SaveEvery, ValidateEvery int64
-	Override                 bool
-	Diverged                 trainloop.Policy
-	AtOnce                   int // cells that run at the same time, for their records
-	Progress                 Progress
+	// SaveEvery, ValidateEvery and ScoreEvery are trainloop's; scores are those of the suites but ppl.
+	SaveEvery, ValidateEvery, ScoreEvery int64
+	Override                             bool
+	Diverged                             trainloop.Policy
+	AtOnce                               int // cells that run at the same time, for their records
+	Progress                             Progress
 }
 
 // Precisions lists how a run can compute: those of programs, and tf32, graphs of fp32 whose matrix
@@ -210,6 +210,10 @@ func (l *Lab) train(ctx context.Context, c Cell, resume bool) (*trainloop.Result
 			}
 		},
 	}
+	if l.ScoreEvery > 0 {
+		o.ScoreEvery = l.ScoreEvery
+		o.Score = func(e *trainloop.Engine) (map[string]float64, error) { return l.scores(ctx, c, e) }
+	}
 	if l.ValidateEvery > 0 {
 		o.Validate = func(e *trainloop.Engine) (float64, error) { return l.validate(ctx, c, e) }
 	}
@@ -244,13 +248,47 @@ func (l *Lab) program(c Cell, s trainloop.Settings) error {
 	return err
 }
 
-// validate is the validation loss of the parameters in training.
-func (l *Lab) validate(ctx context.Context, c Cell, e *trainloop.Engine) (float64, error) {
+// inTraining is the model of the parameters in training.
+func (l *Lab) inTraining(c Cell, e *trainloop.Engine) (*evalsuite.ONNXModel, error) {
 	params, err := e.Effective()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	m, err := evalsuite.NewONNXModel(l.Runtime, filepath.Join(ProgramDir(c.Dir), "eval.onnx"), ReadBy(e.Manifest, "eval", params), e.Manifest.MaxLength)
+	return evalsuite.NewONNXModel(l.Runtime, filepath.Join(ProgramDir(c.Dir), "eval.onnx"), ReadBy(e.Manifest, "eval", params), e.Manifest.MaxLength)
+}
+
+// scores are those of the parameters in training on the lab's suites, but for perplexity, which validation is for.
+func (l *Lab) scores(ctx context.Context, c Cell, e *trainloop.Engine) (map[string]float64, error) {
+	m, err := l.inTraining(c, e)
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	scores := map[string]float64{}
+	for _, s := range l.Suites {
+		if s.Name() == (Perplexity{}).Name() {
+			continue
+		}
+		items, err := s.Items(l, c.Variant.Config)
+		if err != nil {
+			return nil, fmt.Errorf("suite %s: %w", s.Name(), err)
+		}
+		o := l.Options
+		o.Limit = l.limitOf(s)
+		r, err := evalsuite.Run(ctx, m, l.Data.Tokenizer(), items, o)
+		if err != nil {
+			return nil, err
+		}
+		for _, x := range r.Scores {
+			scores[s.Name()+"/"+x.Name] = x.Value
+		}
+	}
+	return scores, nil
+}
+
+// validate is the validation loss of the parameters in training.
+func (l *Lab) validate(ctx context.Context, c Cell, e *trainloop.Engine) (float64, error) {
+	m, err := l.inTraining(c, e)
 	if err != nil {
 		return 0, err
 	}
@@ -271,7 +309,7 @@ func (l *Lab) validate(ctx context.Context, c Cell, e *trainloop.Engine) (float6
 // record with the reason. An error is returned only for what concerns the whole
 // comparison: an interruption, or a folder that holds another run.
 func (l *Lab) Run(ctx context.Context, c Cell) (*record.Run, error) {
-	if old := l.finished(c); old != nil {
+	if old := l.Finished(c); old != nil {
 		return old, nil
 	}
 	r, err := l.describe(c)
@@ -300,7 +338,7 @@ func (l *Lab) Run(ctx context.Context, c Cell) (*record.Run, error) {
 // and whatever breaks is an error, not a row of a table.
 func (l *Lab) TrainAndRecord(ctx context.Context, c Cell, resume bool) (*record.Run, error) {
 	if resume {
-		if old := l.finished(c); old != nil {
+		if old := l.Finished(c); old != nil {
 			return old, nil
 		}
 	}
@@ -332,8 +370,8 @@ func (l *Lab) run(ctx context.Context, c Cell, r *record.Run, resume bool) error
 	return nil
 }
 
-// finished gives the record of a cell that has all that is asked for.
-func (l *Lab) finished(c Cell) *record.Run {
+// Finished gives the record of a cell that has all that is asked for; nil where it is to be run.
+func (l *Lab) Finished(c Cell) *record.Run {
 	r, err := record.ReadFile(filepath.Join(c.Dir, record.FileName))
 	if err != nil || r.Status != record.Done {
 		return nil

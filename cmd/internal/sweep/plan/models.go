@@ -1,0 +1,228 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"march/variants"
+)
+
+// Model is one that a stage trains. Its variant has no stage's budget yet.
+type Model struct {
+	variants.Variant
+	Baseline bool // its study's, with the changes that all models of the stage have
+}
+
+func (m Model) same(o Model) bool {
+	return m.FullName() == o.FullName() && m.Config.Arch == o.Config.Arch
+}
+
+// addModel appends a model unless it is there.
+func addModel(list []Model, m Model) []Model {
+	if slices.ContainsFunc(list, m.same) {
+		return list
+	}
+	return append(list, m)
+}
+
+// changed applies what is set for all models, then the promoted values, then the match.
+func (s *Study) changed(stage *Stage, v variants.Variant, axes []string) (Model, error) {
+	all := slices.Concat(s.Plan.Set, s.Set, stage.Set)
+	v, err := v.With(slices.Concat(all, axes))
+	if err != nil {
+		return Model{}, s.Plan.errorf(stage.key+".set", "%w", err)
+	}
+	base, err := variants.Find(variants.Baseline(v.Study), v.Scale, v.Config.Arch)
+	if err == nil {
+		base, err = base.With(all)
+	}
+	isBase := err == nil && base.FullName() == v.FullName()
+	if stage.Match != "" && !isBase {
+		if v, err = v.Matched(stage.Match); err != nil {
+			return Model{}, s.Plan.errorf(stage.key+".match", "%w", err)
+		}
+	}
+	return Model{v, isBase}, nil
+}
+
+// fixed are the models of the stage's variants, with axes' values.
+func (s *Study) fixed(stage *Stage, archs, axes []string) (list []Model, err error) {
+	for i, pattern := range stage.Variants {
+		key := fmt.Sprintf("%s.variants[%d]", stage.key, i)
+		found, err := variants.Select(pattern, s.Scale, archs)
+		if err != nil {
+			return nil, s.Plan.errorf(key, "%w", err)
+		}
+		for _, v := range found {
+			m, err := s.changed(stage, v, axes)
+			if err != nil {
+				return nil, err
+			}
+			list = addModel(list, m)
+		}
+	}
+	return list, nil
+}
+
+// models are those of a stage with what was promoted to it.
+func (s *Study) models(stage *Stage, archs []string, promoted []Model) (list []Model, err error) {
+	if stage.Promote == nil || len(stage.Promote.Axes) == 0 {
+		if len(stage.Variants) > 0 {
+			if list, err = s.fixed(stage, archs, nil); err != nil {
+				return nil, err
+			}
+		}
+		for _, m := range promoted {
+			if len(stage.Set) > 0 || stage.Match != "" {
+				if m, err = s.changed(stage, m.Variant, nil); err != nil {
+					return nil, err
+				}
+			}
+			list = addModel(list, m)
+		}
+		return list, nil
+	}
+	for _, m := range promoted {
+		var axes []string
+		for _, axis := range stage.Promote.Axes {
+			value, err := m.Config.Get(axis)
+			if err != nil {
+				return nil, err
+			}
+			axes = append(axes, axis+"="+value)
+		}
+		with, err := s.fixed(stage, []string{m.Config.Arch}, axes)
+		if err != nil {
+			return nil, about(err, "with %s of %s", strings.Join(axes, " "), m.FullName())
+		}
+		for _, x := range with {
+			list = addModel(list, x)
+		}
+	}
+	return list, nil
+}
+
+// candidates are the models that a promotion may take, of those that the stages have.
+func (s *Study) candidates(stage *Stage, of map[string][]Model) (list []Model) {
+	for _, name := range stage.Promote.From {
+		for _, m := range of[name] {
+			if !m.Baseline && (len(stage.Arch) == 0 || slices.Contains(stage.Arch, m.Config.Arch)) {
+				list = addModel(list, m)
+			}
+		}
+	}
+	return list
+}
+
+// archsOf lists the architectures of models.
+func archsOf(list []Model) (archs []string) {
+	for _, m := range list {
+		if !slices.Contains(archs, m.Config.Arch) {
+			archs = append(archs, m.Config.Arch)
+		}
+	}
+	return archs
+}
+
+// groups are the architectures that a promotion ranks apart; one empty name is all at once.
+func (x *Promotion) groups(list []Model) []string {
+	if x.Per == "all" {
+		return []string{""}
+	}
+	return archsOf(list)
+}
+
+// within leaves the models of an architecture; all of them for the empty name.
+func within(list []Model, arch string) []Model {
+	return slices.DeleteFunc(slices.Clone(list), func(m Model) bool { return arch != "" && m.Config.Arch != arch })
+}
+
+// reach finds what every stage may come to train, and promotions that cannot be: with more places than models, or against
+// a baseline that is not there.
+func (s *Study) reach() (map[string][]Model, map[string]int, error) {
+	of, atMost := map[string][]Model{}, map[string]int{}
+	for i := range s.Plan.Stages {
+		stage := &s.Plan.Stages[i]
+		if stage.Optional && !s.Optional {
+			continue
+		}
+		if _, ok := stage.Budget.at(s.Scale); !ok {
+			return nil, nil, s.Plan.errorf(stage.key+".budget", "stage %s has no budget of %s at scale %s", stage.Name, stage.Budget.Kind, s.Scale)
+		}
+		var from []Model
+		count := 0 // promoted models at most
+		if x := stage.Promote; x != nil {
+			if from = s.candidates(stage, of); len(from) == 0 && s.mayRun(x.From) {
+				return nil, nil, s.Plan.errorf(stage.key+".promote", "stage %s has nothing to promote: %s train baselines only, or another architecture", stage.Name, strings.Join(x.From, ", "))
+			}
+			for _, group := range x.groups(from) {
+				n := len(within(from, group))
+				if n < x.After+x.Top {
+					return nil, nil, s.Plan.errorf(stage.key+".promote", "stage %s promotes %s, but %s only %d (the baseline is never promoted)", stage.Name, x.places(group), strings.Join(x.From, ", ")+map[bool]string{true: " have", false: " has"}[len(x.From) > 1], n)
+				}
+				if x.Top > 0 {
+					n = x.Top
+				}
+				if len(x.Axes) > 0 {
+					one, err := s.models(stage, stage.Arch, within(from, group)[:1])
+					if err != nil {
+						return nil, nil, about(err, "stage %s", stage.Name)
+					}
+					n *= len(one)
+				}
+				count += n
+			}
+			if c := x.If; c != nil && c.Baseline {
+				for _, arch := range archsOf(from) {
+					if !slices.ContainsFunc(s.of(x.From, of), func(m Model) bool { return m.Baseline && m.Config.Arch == arch }) {
+						return nil, nil, s.Plan.errorf(stage.key+".promote.if", "%s: %s train no baseline (%s)", c, strings.Join(x.From, ", "), arch)
+					}
+				}
+			}
+		}
+		list, err := s.models(stage, stage.Arch, from)
+		if err != nil {
+			return nil, nil, about(err, "stage %s", stage.Name)
+		}
+		of[stage.Name] = list
+		switch x := stage.Promote; {
+		case x == nil:
+			count = len(list)
+		case len(x.Axes) > 0:
+			count = min(len(list), count)
+		default:
+			count = min(len(list), count+len(list)-len(from))
+		}
+		atMost[stage.Name] = count * s.seeds(stage)
+	}
+	return of, atMost, nil
+}
+
+// of are the models of several stages.
+func (s *Study) of(names []string, of map[string][]Model) (list []Model) {
+	for _, name := range names {
+		list = append(list, of[name]...)
+	}
+	return list
+}
+
+// mayRun tells whether any of the stages is not an optional one that was not asked for.
+func (s *Study) mayRun(names []string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return !s.Plan.stage(name).Optional || s.Optional })
+}
+
+// places says what a promotion takes of a group.
+func (x *Promotion) places(arch string) string {
+	text := fmt.Sprintf("the best %d", x.Top)
+	if x.Top == 0 {
+		text = "all"
+	}
+	if x.After > 0 {
+		text += fmt.Sprintf(" after the first %d", x.After)
+	}
+	if arch != "" {
+		text += " of " + arch
+	}
+	return text
+}
