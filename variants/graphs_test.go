@@ -93,6 +93,35 @@ func TestInterfaces(t *testing.T) {
 	}
 }
 
+// TestDocumentInputs: with a document mask the graphs that train and score take documents, and infer.onnx
+// does not; a teacher reads the same ones.
+func TestDocumentInputs(t *testing.T) {
+	taught := mustFind(t, "distill+training.document_mask=true", "tiny").Config
+	if !taught.Teacher.Training.DocumentMask {
+		t.Error("the teacher has no document mask")
+	}
+	other := *taught.Teacher
+	other.Training.DocumentMask = false
+	taught.Teacher = &other
+	if err := taught.Validate(); err == nil || !strings.Contains(err.Error(), "has training.document_mask false, the model has training.document_mask true") {
+		t.Errorf("a teacher without the mask: error %v", err)
+	}
+	for _, name := range []string{"baseline", "distill"} {
+		c := mustFind(t, name+"+training.document_mask=true", "tiny").Config
+		for graph, build := range map[string]func() (*Graph, error){
+			"grad": func() (*Graph, error) { return c.Train(Dims{Batch: 2, Length: 16}) }, "step": func() (*Graph, error) { return c.Single(Dims{Batch: 2, Length: 16}) },
+			"eval": c.Eval, "infer": c.Infer,
+		} {
+			want := map[string]string{"grad": "documents int64[2,16]", "step": "documents int64[2,16]", "eval": "documents int64[-1,-1]"}[graph]
+			in, _ := ports(must[*Graph](t)(build()))
+			in = slices.DeleteFunc(in, func(port string) bool { return !strings.HasPrefix(port, Documents) })
+			if strings.Join(in, ", ") != want {
+				t.Errorf("%s of %s takes %q, wanted %q", graph, name, in, want)
+			}
+		}
+	}
+}
+
 // TestSizes that no graph can have are errors that say which are possible.
 func TestSizes(t *testing.T) {
 	c := mustFind(t, "baseline", "tiny").Config

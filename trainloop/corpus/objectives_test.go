@@ -425,6 +425,8 @@ func TestTaskErrors(t *testing.T) {
 		{Task{Objective: objective.SpanCorruption, Batch: 1, Length: 128, Tokenizer: tok, Vocab: 200}, "leave 0"},
 		{Task{Objective: objective.PrefixLM, Batch: 1, Length: 1, Tokenizer: tok}, "want at least 2, one for each half"},
 		{Task{Objective: objective.SpanCorruption, Batch: 8, Length: 128, Tokenizer: tok, Vocab: 308}, "1000 tokens hold 7 windows of 142, fewer than the 8"},
+		{Task{Batch: 1, Length: 8, DocumentMask: true}, "causal-lm needs the stream's tokenizer"},
+		{Task{Objective: objective.MaskedLM, Batch: 1, Length: 8, Tokenizer: tok, DocumentMask: true}, "a document mask needs causal-lm, found masked-lm"},
 		{Task{Objective: objective.MaskedLM, Batch: 0, Length: 8, Tokenizer: tok}, "want at least 1 × 1"},
 	} {
 		if _, err := NewShuffled(stream, c.task, 1); err == nil || !strings.Contains(err.Error(), c.want) {
