@@ -256,7 +256,7 @@ func (l *Lab) validate(ctx context.Context, c Cell, e *trainloop.Engine) (float6
 		return 0, err
 	}
 	defer m.Close()
-	p, err := l.perplexity(c.Variant.Config, 1)
+	p, err := l.perplexity(c.Variant.Config, false, 1)
 	if err != nil {
 		return 0, err
 	}
