@@ -241,7 +241,7 @@ func TestKilledSaving(t *testing.T) {
 	for step := range int64(5) {
 		saveSmall(t, tries, step+1, nil)
 	}
-	life := max(60*time.Millisecond, 4*time.Since(began))
+	life := max(60*time.Millisecond, 2*time.Since(began))
 	run := t.TempDir()
 	r := rand.New(rand.NewPCG(15, 16))
 	reached, moments := int64(0), map[string]int{}
