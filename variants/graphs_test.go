@@ -1,6 +1,7 @@
 package variants
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -105,6 +106,10 @@ func TestDocumentInputs(t *testing.T) {
 	taught.Teacher = &other
 	if err := taught.Validate(); err == nil || !strings.Contains(err.Error(), "has training.document_mask false, the model has training.document_mask true") {
 		t.Errorf("a teacher without the mask: error %v", err)
+	}
+	// Without it a config is written as before there was the axis, so that older runs go on.
+	if b := must[[]byte](t)(json.Marshal(mustFind(t, "baseline", "tiny").Config)); strings.Contains(string(b), "document_mask") {
+		t.Errorf("a config without the mask: %s", b)
 	}
 	for _, name := range []string{"baseline", "distill"} {
 		c := mustFind(t, name+"+training.document_mask=true", "tiny").Config
