@@ -23,7 +23,7 @@ func randomSequences(n, maxLength int) []sequence {
 		for i := range tokens {
 			tokens[i] = int32(rng.IntN(4))
 		}
-		s := decoders{maxLength}.passage(tokens, 1+rng.IntN(3))
+		s := decoders{maxLength: maxLength}.passage(tokens, 1+rng.IntN(3))
 		all = append(all, s)
 		if rng.IntN(3) == 0 {
 			all = append(all, s)
@@ -51,7 +51,7 @@ func TestScoresDoNotDependOnBatchingOrOrder(t *testing.T) {
 	}
 	for _, budget := range []int{1, 7, 64, 1000, 1 << 20} {
 		m.calls, m.rows = nil, 0
-		got, w, err := scoreAll(context.Background(), m, decoders{m.maxLength}, sequences, Options{BatchTokens: budget})
+		got, w, err := scoreAll(context.Background(), m, decoders{maxLength: m.maxLength}, sequences, Options{BatchTokens: budget})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -75,7 +75,7 @@ func TestScoresDoNotDependOnBatchingOrOrder(t *testing.T) {
 			shuffled[i] = sequences[at]
 		}
 		m.calls = nil
-		got, _, err = scoreAll(context.Background(), m, decoders{m.maxLength}, shuffled, Options{BatchTokens: budget})
+		got, _, err = scoreAll(context.Background(), m, decoders{maxLength: m.maxLength}, shuffled, Options{BatchTokens: budget})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,7 +103,7 @@ func TestFewShapesAndLittlePadding(t *testing.T) {
 		inputs += len(tokens) - 1
 	}
 	m := uniformModel(t, 512, 2)
-	_, w, err := scoreAll(context.Background(), m, decoders{m.maxLength}, sequences, Options{})
+	_, w, err := scoreAll(context.Background(), m, decoders{maxLength: m.maxLength}, sequences, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +139,7 @@ func TestDecoderPassage(t *testing.T) {
 		{2, 2, 12, 1, true}, // a target longer than the model loses its first tokens
 		{4, 1, 13, 1, true},
 	} {
-		s := decoders{test.maxLength}.passage(tokens, test.from)
+		s := decoders{maxLength: test.maxLength}.passage(tokens, test.from)
 		if s.tokens[0] != test.first || s.from != test.wantFrom || s.cut != test.cut || len(s.tokens)-1 > test.maxLength {
 			t.Errorf("from %d, %d positions: got %+v, want first token %d, from %d, cut %v",
 				test.from, test.maxLength, s, test.first, test.wantFrom, test.cut)
@@ -204,7 +204,7 @@ func (noStart) ID(string) (int32, bool) { return 0, false }
 func TestProgress(t *testing.T) {
 	var seen []int
 	m := uniformModel(t, 50, 2)
-	_, w, err := scoreAll(context.Background(), m, decoders{m.maxLength}, randomSequences(50, 50), Options{BatchTokens: 200, Progress: func(done, total int) {
+	_, w, err := scoreAll(context.Background(), m, decoders{maxLength: m.maxLength}, randomSequences(50, 50), Options{BatchTokens: 200, Progress: func(done, total int) {
 		if seen = append(seen, done); total == 0 || done > total {
 			t.Errorf("%d of %d", done, total)
 		}

@@ -4,7 +4,10 @@ import "fmt"
 
 // decoders predict each token from those before it: one row a sequence, labels are the tokens
 // shifted left by one.
-type decoders struct{ maxLength int }
+type decoders struct {
+	maxLength int
+	start     int32 // the token that a text begins with
+}
 
 // passage keeps the last maxLength+1 tokens: maxLength positions read all but the last and predict
 // all but the first.
@@ -42,9 +45,14 @@ func (d decoders) rows(s sequence) int { return min(max(len(s.tokens)-s.from, 0)
 
 // fill leaves padding behind the tokens, which causal attention never looks at.
 func (d decoders) fill(b *Batch, row int, s sequence, _ int) {
-	tokens, labels := b.Tokens[row*b.Length:], b.labels(row)
+	tokens, labels, documents := b.Tokens[row*b.Length:], b.labels(row), b.Documents[row*b.Length:]
+	document := int64(0)
 	for t := range len(s.tokens) - 1 {
 		tokens[t] = int64(s.tokens[t])
+		if s.tokens[t] == d.start {
+			document++
+		}
+		documents[t] = document
 		if t+1 >= s.from {
 			labels[t] = int64(s.tokens[t+1])
 		}

@@ -100,7 +100,7 @@ func (m *fakeModel) Eval(b *Batch) error {
 	batch, length := b.Rows, b.Length
 	tokens, labels, logprob, top := b.Tokens, b.Labels, b.LogProb, b.Top
 	n := batch * length
-	if len(tokens) != n || len(labels) != n || len(logprob) != n || len(top) != n || b.Lengths != nil || b.DecoderTokens != nil || b.DecoderLength != 0 {
+	if len(tokens) != n || len(labels) != n || len(logprob) != n || len(top) != n || len(b.Documents) != n || b.Lengths != nil || b.DecoderTokens != nil || b.DecoderLength != 0 {
 		m.t.Errorf("batch %d × %d: slices of %d, %d, %d, %d elements, or arrays of other architectures", batch, length, len(tokens), len(labels), len(logprob), len(top))
 	}
 	if length > m.maxLength {

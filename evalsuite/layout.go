@@ -71,7 +71,7 @@ func newLayout(a Architecture, maxLength int, t Tokenizer, o Options) (l layout,
 	}
 	switch a {
 	case Decoder:
-		return decoders{maxLength}, start, nil
+		return decoders{maxLength, start}, start, nil
 	case EncoderDecoder:
 		return encoderDecoders{maxLength, start}, start, nil
 	case Encoder:

@@ -36,6 +36,7 @@ type Batch struct {
 	Tokens        []int64 // [B,S]
 	Lengths       []int64 // [B], tokens of each row without padding; nil in decoders
 	DecoderTokens []int64 // [B,T]; nil but in encoder-decoders
+	Documents     []int64 // [B,S], in decoders: how many texts of the row begin before each token or with it; else nil
 
 	Labels  []int64   // [B,S], in encoder-decoders [B,T], as are the two results:
 	LogProb []float32 // natural logarithm of the label's probability
@@ -58,7 +59,9 @@ func (b *Batch) LabelLength() int {
 func (b *Batch) reset(a Architecture, rows, length, decoderLength int) {
 	b.Rows, b.Length, b.DecoderLength = rows, length, decoderLength
 	b.Tokens = filled(b.Tokens, rows*length, 0)
-	if a != Decoder {
+	if a == Decoder {
+		b.Documents = filled(b.Documents, rows*length, 0)
+	} else {
 		b.Lengths = filled(b.Lengths, rows, 0)
 	}
 	if a == EncoderDecoder {

@@ -15,6 +15,7 @@ type ONNXModel struct {
 	session   *runtime.Session
 	params    map[string]*runtime.Tensor
 	arch      Architecture
+	arrays    []string // the file's inputs and outputs that are no parameters
 	maxLength int
 
 	buffer   *runtime.Buffer // the architecture's arrays, one after the other, capacity elements each
@@ -28,9 +29,10 @@ type shapeKey [3]int
 
 // shape is the binding for batches of one shape; arrays that the architecture lacks are nil.
 type shape struct {
-	tokens, lengths, decoder, labels, top, logprob *runtime.Tensor
-	binding                                        *runtime.Binding
-	used                                           int // clock of the last use
+	tokens, lengths, decoder, documents, labels, top, logprob *runtime.Tensor
+
+	binding *runtime.Binding
+	used    int // clock of the last use
 }
 
 const (
@@ -43,13 +45,14 @@ const (
 	tokenInput    = manifest.Tokens
 	lengthInput   = manifest.Lengths
 	decoderInput  = manifest.DecoderTokens
+	documentInput = manifest.Documents
 	labelInput    = manifest.Labels
 	logprobOutput = "logprob"
 	topOutput     = "top"
 )
 
 // arrays are the inputs and outputs of each architecture that are no parameters; outputs come
-// last, and of those the one of the smallest element.
+// last, and of those the one of the smallest element. A decoder may have documents too.
 var arrays = map[Architecture][]string{
 	Decoder:        {tokenInput, labelInput, topOutput, logprobOutput},
 	Encoder:        {tokenInput, lengthInput, labelInput, topOutput, logprobOutput},
@@ -70,8 +73,8 @@ func elementOf(array string) runtime.ElementType {
 // number of positions that the model was made for. [ONNXModel.Close] gives everything but the
 // parameters back.
 //
-// Besides parameters the file has the inputs tokens and labels int64 [B,S]; an encoder also lengths
-// int64 [B]; an encoder-decoder lengths, decoder_tokens and labels int64 [B,T]. The outputs logprob
+// Besides parameters the file has the inputs tokens and labels int64 [B,S], and may have documents
+// int64 [B,S]; an encoder also lengths int64 [B]; an encoder-decoder lengths, decoder_tokens and labels int64 [B,T]. The outputs logprob
 // float32 and top int64 have the labels' shape. B, S and T are dynamic. The inputs tell the
 // architecture.
 func NewONNXModel(rt *runtime.Runtime, evalOnnx string, params map[string]*runtime.Tensor, maxLength int) (*ONNXModel, error) {
@@ -99,8 +102,12 @@ func (m *ONNXModel) check() error {
 	} else if slices.Contains(inputs, lengthInput) {
 		m.arch = Encoder
 	}
+	m.arrays = slices.Clone(arrays[m.arch])
+	if m.arch == Decoder && slices.Contains(inputs, documentInput) {
+		m.arrays = slices.Insert(m.arrays, 1, documentInput)
+	}
 	for _, info := range m.session.Inputs() {
-		if _, ok := m.params[info.Name]; !ok && !slices.Contains(arrays[m.arch], info.Name) {
+		if _, ok := m.params[info.Name]; !ok && !slices.Contains(m.arrays, info.Name) {
 			return fmt.Errorf("no parameter is named %s, as its input %s asks for", info.Name, info)
 		}
 	}
@@ -109,7 +116,7 @@ func (m *ONNXModel) check() error {
 			return fmt.Errorf("has no input for the parameter %s: is it of another model?", name)
 		}
 	}
-	for _, name := range arrays[m.arch] {
+	for _, name := range m.arrays {
 		if isOutput(name) && !slices.Contains(outputs, name) {
 			return fmt.Errorf("has no output %s, which the eval.onnx of every %s has", name, m.arch)
 		}
@@ -146,7 +153,7 @@ func (m *ONNXModel) Eval(b *Batch) error {
 		return err
 	}
 	if err := errors.Join(upload(s.tokens, b.Tokens), upload(s.lengths, b.Lengths),
-		upload(s.decoder, b.DecoderTokens), upload(s.labels, b.Labels)); err != nil {
+		upload(s.decoder, b.DecoderTokens), upload(s.documents, b.Documents), upload(s.labels, b.Labels)); err != nil {
 		return err
 	}
 	if err := s.binding.Run(); err != nil {
@@ -200,10 +207,10 @@ func (m *ONNXModel) shape(key shapeKey) (*shape, error) {
 		labels = int64(key[2])
 	}
 	offset := 0
-	for _, name := range arrays[m.arch] {
+	for _, name := range m.arrays {
 		place, dims := s.array(name), []int64{rows, labels}
 		switch name {
-		case tokenInput:
+		case tokenInput, documentInput:
 			dims = []int64{rows, length}
 		case lengthInput:
 			dims = []int64{rows}
@@ -231,7 +238,7 @@ func (m *ONNXModel) shape(key shapeKey) (*shape, error) {
 // array is the place of an array by its name in the file.
 func (s *shape) array(name string) **runtime.Tensor {
 	return map[string]**runtime.Tensor{
-		tokenInput: &s.tokens, lengthInput: &s.lengths, decoderInput: &s.decoder,
+		tokenInput: &s.tokens, lengthInput: &s.lengths, decoderInput: &s.decoder, documentInput: &s.documents,
 		labelInput: &s.labels, topOutput: &s.top, logprobOutput: &s.logprob,
 	}[name]
 }
@@ -247,7 +254,7 @@ func (m *ONNXModel) reserve(n int) error {
 		return err
 	}
 	bytes := 0
-	for _, name := range arrays[m.arch] {
+	for _, name := range m.arrays {
 		bytes += n * elementOf(name).Size()
 	}
 	buffer, err := m.rt.Alloc(bytes)
@@ -282,7 +289,7 @@ func (s *shape) close() error {
 	if s.binding != nil {
 		errs = append(errs, s.binding.Close())
 	}
-	for _, t := range []*runtime.Tensor{s.tokens, s.lengths, s.decoder, s.labels, s.top, s.logprob} {
+	for _, t := range []*runtime.Tensor{s.tokens, s.lengths, s.decoder, s.documents, s.labels, s.top, s.logprob} {
 		if t != nil {
 			errs = append(errs, t.Close())
 		}

@@ -144,11 +144,11 @@ func TestONNXModel(t *testing.T) {
 					tokens[i] = int32(reference.best(int64(previous)))
 				}
 			}
-			sequences = append(sequences, decoders{m.maxLength}.passage(tokens, 1+rng.IntN(length-1)))
+			sequences = append(sequences, decoders{maxLength: m.maxLength}.passage(tokens, 1+rng.IntN(length-1)))
 		}
 	}
 	for _, budget := range []int{1, 100, 1500} { // each larger than the memory that the one before needed
-		scores, w, err := scoreAll(context.Background(), m, decoders{m.maxLength}, sequences, Options{BatchTokens: budget})
+		scores, w, err := scoreAll(context.Background(), m, decoders{maxLength: m.maxLength}, sequences, Options{BatchTokens: budget})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -27,12 +27,14 @@ type PerplexityOptions struct {
 	// are, such as the training objective whose rows they are.
 	Rows   []Row
 	RowsOf string
+
+	Test bool // the stream is of documents kept for a test, so that the suite is "ppl-test"
 }
 
 // Row is what an encoder-decoder's encoder reads, and what its decoder predicts of that.
 type Row struct{ Source, Target []int32 }
 
-// Perplexity is the suite "ppl". The stream is cut into windows that follow each other. A decoder
+// Perplexity is the suite "ppl", or "ppl-test". The stream is cut into windows that follow each other. A decoder
 // predicts each token but the stream's first once, from what comes before it in its window and the
 // one token before the window; for the other architectures see the package.
 //
@@ -61,8 +63,13 @@ func NewPerplexity(s Stream, o PerplexityOptions) (*Perplexity, error) {
 	return &Perplexity{s, o}, nil
 }
 
-// Name is "ppl".
-func (x *Perplexity) Name() string { return "ppl" }
+// Name is "ppl", or "ppl-test".
+func (x *Perplexity) Name() string {
+	if x.options.Test {
+		return "ppl-test"
+	}
+	return "ppl"
+}
 
 func (x *Perplexity) plan(p planner) (*plan, error) {
 	w, err := x.cut(p)

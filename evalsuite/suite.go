@@ -14,7 +14,7 @@ import (
 // Suite is a set of items and the rule that turns their scores into a [Result]. A suite holds no
 // state of a run: it may be run on many models, also at the same time.
 type Suite interface {
-	Name() string // "ppl", "grammar", "blimp" or "lambada"
+	Name() string // "ppl", "ppl-test", "grammar", "blimp" or "lambada"
 	plan(p planner) (*plan, error)
 }
 

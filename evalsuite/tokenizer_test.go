@@ -50,7 +50,7 @@ func TestTargetBoundary(t *testing.T) {
 		}
 	}
 	tok := trainTokenizer(t, 600, strings.Repeat("kind of the salvation army said to the two and the one\n\n", 3), strings.Join(texts, " "))
-	for i, s := range planPassages(passages, planner{tokenizer: tok, layout: decoders{1 << 20}}) {
+	for i, s := range planPassages(passages, planner{tokenizer: tok, layout: decoders{maxLength: 1 << 20}}) {
 		whole := append([]int32{0}, tok.Encode(passages[i].context+passages[i].target)...)
 		if !slices.Equal(s.tokens, whole) {
 			t.Errorf("passage %d: tokens %v, of the whole text %v", i, s.tokens, whole)

@@ -179,12 +179,14 @@ func TestSumRows(t *testing.T) {
 }
 
 // TestNoBiasSoftmax: in bfloat16 no softmax reads the sum with an array that has one row for all
-// queries, of which ONNX Runtime would make an operator without a kernel.
+// queries, or rows of its own in each sequence, of which ONNX Runtime would make an operator without a kernel.
 func TestNoBiasSoftmax(t *testing.T) {
 	for d, want := range map[DType]string{Float32: "Add", BFloat16: "Where"} {
 		g := New()
 		x := g.Input("x", d, 6, 8)
-		g.Output("y", Attention{Batch: 2, Queries: 3, Keys: 3, Heads: 2, Causal: true}.Apply(x, x, x, AttentionInputs{Lengths: g.Input("lengths", Int64, 2)}))
+		for name, in := range map[string]AttentionInputs{"of lengths": {Lengths: g.Input("lengths", Int64, 2)}, "of documents": {Documents: g.Input("documents", Int64, 2, 3)}} {
+			g.Output(name, Attention{Batch: 2, Queries: 3, Keys: 3, Heads: 2, Causal: true}.Apply(x, x, x, in))
+		}
 		p, err := g.Compile(ORT)
 		if err != nil {
 			t.Fatal(err)

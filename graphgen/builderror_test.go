@@ -131,6 +131,15 @@ func TestMisuse(t *testing.T) {
 		{"Attention: the bias", func(b b) { attention.Apply(b.x, b.x, b.x, AttentionInputs{Bias: b.cube}) }},
 		{"Attention: the lengths", func(b b) { attention.Apply(b.x, b.x, b.x, AttentionInputs{Lengths: b.ids}) }},
 		{"Attention: the lengths", func(b b) { attention.Apply(b.x, b.x, b.x, AttentionInputs{Lengths: b.g.Input("l", Float32, 1)}) }},
+		{"Attention: the documents", func(b b) { attention.Apply(b.x, b.x, b.x, AttentionInputs{Documents: b.ids}) }},
+		{"Attention: the documents", func(b b) {
+			attention.Apply(b.x, b.x, b.x, AttentionInputs{Documents: b.g.Input("l", Float32, 1, 3)})
+		}},
+		{"Attention: the documents", func(b b) {
+			a := attention
+			a.Memory = 1
+			a.Apply(b.x, b.x, b.x, AttentionInputs{Documents: b.g.Input("l", Int64, 1, 3)})
+		}},
 		{"no dimension", func(b b) { attention.Apply(b.row, b.row, b.row, AttentionInputs{}) }},
 		{"LossHead: ", func(b b) { LossHead(b.x, b.row, nil, b.ids) }},
 		{"LossHead: the bias", func(b b) { LossHead(b.x, b.x, b.row, b.ids) }},

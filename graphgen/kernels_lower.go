@@ -9,7 +9,7 @@ import (
 
 // flashes reports whether the attention is a kernel of march's.
 func (a Attention) flashes(n *Node, t Target) bool {
-	if !t.takes(n) || n.In[5] != nil && dropSeed(n.In[5]) == nil {
+	if !t.takes(n) || n.In[5] != nil && dropSeed(n.In[5]) == nil || n.In[6] != nil {
 		return false
 	}
 	dk, dv := n.In[1].Dim(1)/a.KVHeads, n.In[2].Dim(1)/a.KVHeads
@@ -58,7 +58,7 @@ func (a Attention) flashGrad(n *Node) []*Tensor {
 		out = append(out, Type{Float32, n.In[3].Shape()})
 	}
 	in, attrs := a.flashInputs(n)
-	d := slices.Clone(kernel("FlashAttentionGrad", attrs, out, append(in, y[0], y[1], n.In[6])...))
+	d := slices.Clone(kernel("FlashAttentionGrad", attrs, out, append(in, y[0], y[1], n.In[7])...))
 	if n.In[3] != nil {
 		d[3] = Cast(d[3], n.In[3].DType())
 	}

@@ -26,6 +26,8 @@ type AttentionInputs struct {
 	Bias    *Tensor // [H or 1, Sq, Sk], added to the logits
 	Lengths *Tensor // int64 [B]: keys from that position on are hidden (of the memory, where there is one)
 	Dropout *Tensor // [B, H, Sq, Sk], multiplied with the probabilities
+	// Documents int64 [B,S], where queries and keys are of one sequence: a query sees keys of its own number only.
+	Documents *Tensor
 }
 
 // Apply adds the operator.
@@ -42,13 +44,13 @@ func (a Attention) Apply(q, k, v *Tensor, o AttentionInputs) *Tensor {
 	if a.Heads <= 0 || a.KVHeads <= 0 || a.Heads%a.KVHeads != 0 || q.Dim(1)%a.Heads != 0 || k.Dim(1)%a.KVHeads != 0 || v.Dim(1)%a.KVHeads != 0 {
 		q.g.fail("Attention: %d heads and %d key/value heads do not divide q %s, k %s, v %s", a.Heads, a.KVHeads, q, k, v)
 	}
-	return one("Attention", Attrs{"_attention": a}, q, k, v, o.Bias, o.Lengths, o.Dropout)
+	return one("Attention", Attrs{"_attention": a}, q, k, v, o.Bias, o.Lengths, o.Dropout, o.Documents)
 }
 
 func (n *Node) attention() Attention { return n.Attrs["_attention"].(Attention) }
 
 var _ = register(&Op{
-	Name: "Attention", Domain: "march", Optional: []int{3, 4, 5}, // inputs q, k, v and those of AttentionInputs
+	Name: "Attention", Domain: "march", Optional: []int{3, 4, 5, 6}, // inputs q, k, v and those of AttentionInputs
 	Infer: func(g *Graph, n *Node) []Type {
 		a, q, k, v := n.attention(), n.In[0], n.In[1], n.In[2]
 		g.same("Attention", q, k, v)
@@ -65,6 +67,9 @@ var _ = register(&Op{
 		if m := n.In[5]; m != nil && (m.DType() != q.DType() || !m.Shape().Equal(Shape{a.Batch, a.Heads, a.Queries, a.Keys})) {
 			g.fail("Attention: the dropout mask %s is not [batch, heads, queries, keys]", m)
 		}
+		if d := n.In[6]; d != nil && (a.Memory != 0 || a.Queries != a.Keys || d.DType() != Int64 || !d.Shape().Equal(Shape{a.Batch, a.Queries})) {
+			g.fail("Attention: the documents %s are not int64 [batch, length] of one sequence", d)
+		}
 		return []Type{{q.DType(), Shape{q.Dim(0), v.Dim(1) / a.KVHeads * a.Heads}}}
 	},
 	Lower: func(g *Graph, n *Node, t Target) []*Tensor {
@@ -77,14 +82,14 @@ var _ = register(&Op{
 	Grad: func(g *Graph, n *Node, dy []*Tensor) []*Tensor {
 		d := g.apply("AttentionGrad", n.Attrs, append(slices.Clone(n.In), dy[0])...)
 		if n.In[3] == nil {
-			return []*Tensor{d[0], d[1], d[2], nil, nil, nil}
+			return []*Tensor{d[0], d[1], d[2], nil, nil, nil, nil}
 		}
-		return []*Tensor{d[0], d[1], d[2], d[3], nil, nil}
+		return []*Tensor{d[0], d[1], d[2], d[3], nil, nil, nil}
 	},
 })
 
 var _ = register(&Op{
-	Name: "AttentionGrad", Domain: "march", Optional: []int{3, 4, 5}, NoGrad: secondOrder, // inputs those of Attention, dy
+	Name: "AttentionGrad", Domain: "march", Optional: []int{3, 4, 5, 6}, NoGrad: secondOrder, // inputs those of Attention, dy
 	FLOPs: func(n *Node) int64 { return 2 * n.attention().flops(n.In) }, // two products for each of the forward pass
 	Infer: func(_ *Graph, n *Node) []Type {
 		types := []Type{n.In[0].typ, n.In[1].typ, n.In[2].typ}
@@ -94,7 +99,7 @@ var _ = register(&Op{
 		return types
 	},
 	Lower: func(g *Graph, n *Node, t Target) []*Tensor {
-		a, dy := n.attention(), n.In[6]
+		a, dy := n.attention(), n.In[7]
 		if a.flashes(n, t) {
 			return a.flashGrad(n)
 		}
@@ -237,8 +242,8 @@ func (a Attention) mergeKV(x *Tensor) *Tensor {
 }
 
 // probabilities is softmax(scale·q·kᵀ + bias + mask), [B, heads…, Sq, Sk], of heads.
-func (a Attention) probabilities(g *Graph, q, k *Tensor, in []*Tensor, t Target) *Tensor {
-	bias, lengths := in[3], in[4]
+func (a block) probabilities(g *Graph, q, k *Tensor, in []*Tensor, t Target) *Tensor {
+	bias, lengths, documents := in[3], in[4], in[6]
 	s := t.product(q, k, false, true, a.Scale)
 	if bias != nil {
 		if a.groups() > 1 && bias.Dim(0) > 1 {
@@ -246,8 +251,16 @@ func (a Attention) probabilities(g *Graph, q, k *Tensor, in []*Tensor, t Target)
 		}
 		s = Add(s, bias)
 	}
-	if mask := a.positionMask(g, s.DType()); mask != nil {
-		s = Add(s, mask)
+	seen := a.byPosition(g) // one mask for all layers with the same rule
+	switch {
+	case documents != nil:
+		own := a.sameDocument(documents, s.Rank())
+		if seen != nil {
+			own = And(own, seen)
+		}
+		s = hide(s, own)
+	case seen != nil:
+		s = Add(s, penalty(seen, s.DType()))
 	}
 	if lengths != nil {
 		shape := slices.Repeat(Shape{1}, s.Rank())
@@ -258,20 +271,14 @@ func (a Attention) probabilities(g *Graph, q, k *Tensor, in []*Tensor, t Target)
 		} else { // the queries' own keys stand first
 			seen = Less(Sub(g.Iota(a.Keys), g.dimensionScalar(a.Queries)), Unsqueeze(lengths, 1))
 		}
-		if s.DType() == BFloat16 {
-			// ONNX Runtime may make one operator of this addition and the softmax (BiasSoftmax),
-			// which has no kernel in bfloat16.
-			s = Where(Reshape(seen, shape...), s, s.like(hidden))
-		} else {
-			s = Add(s, Reshape(penalty(seen, s.DType()), shape...))
-		}
+		s = hide(s, Reshape(seen, shape...))
 	}
 	return Softmax(s)
 }
 
-// positionMask is 0 where a query may see a key by its position and hidden elsewhere,
-// [Sq,Sk]; nil where it may see all. All layers with the same rule share one.
-func (a Attention) positionMask(g *Graph, d DType) *Tensor {
+// byPosition tells whether a query may see a key by its position, [Sq,Sk]; nil where it may
+// see all.
+func (a Attention) byPosition(g *Graph) *Tensor {
 	if !a.Causal && a.Window == 0 {
 		return nil
 	}
@@ -294,7 +301,28 @@ func (a Attention) positionMask(g *Graph, d DType) *Tensor {
 			seen = And(seen, near)
 		}
 	}
-	return penalty(seen, d)
+	return seen
+}
+
+// sameDocument tells whether the block's queries and keys are of one document, [B, 1…, Sq, Sk]
+// of so many dimensions.
+func (a block) sameDocument(documents *Tensor, rank int) *Tensor {
+	i := Unsqueeze(stretch(documents, 1, a.query, a.Queries), 2)
+	j := Unsqueeze(stretch(documents, 1, a.key, a.Keys), 1)
+	for range rank - 3 {
+		i, j = Unsqueeze(i, 1), Unsqueeze(j, 1)
+	}
+	return Equal(i, j)
+}
+
+// hide makes logits of keys that are not seen, in a shape that broadcasts, too small to count.
+func hide(s, seen *Tensor) *Tensor {
+	if s.DType() == BFloat16 {
+		// ONNX Runtime may make one operator of an addition and the softmax (BiasSoftmax),
+		// which has no kernel in bfloat16.
+		return Where(seen, s, s.like(hidden))
+	}
+	return Add(s, penalty(seen, s.DType()))
 }
 
 // hidden is added to the logits of keys that a query must not see: far below any logit,

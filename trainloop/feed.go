@@ -33,7 +33,7 @@ func shapesOf(g *manifest.Graph) (corpus.Shapes, error) {
 	if x := ports[corpus.DecoderTokensArray]; len(x) == 2 {
 		s.Decoder = x[1]
 	}
-	s.Lengths = ports[corpus.LengthsArray] != nil
+	s.Lengths, s.Documents = ports[corpus.LengthsArray] != nil, ports[corpus.DocumentsArray] != nil
 	for _, name := range corpus.Arrays() {
 		if want := s.Of(name); !slices.Equal(ports[name], want) || slices.ContainsFunc(want, func(d int) bool { return d < 1 }) {
 			return corpus.Shapes{}, fmt.Errorf("%s takes %s %s, wanted %s beside its other inputs", g.File, name, shapeText(ports[name]), shapeText(want))

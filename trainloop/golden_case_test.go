@@ -23,6 +23,7 @@ type goldenStep struct {
 	Labels        []int64  `json:"labels"`
 	Lengths       []int64  `json:"lengths"`
 	DecoderTokens []int64  `json:"decoder_tokens"`
+	Documents     []int64  `json:"documents"`
 	LossSum       float64  `json:"loss_sum"`
 	Count         int64    `json:"count"`
 	PonderSum     *float64 `json:"ponder_sum"`
@@ -35,7 +36,7 @@ type goldenStep struct {
 
 // batch is what a step reads.
 func (s goldenStep) batch() *corpus.Batch {
-	return &corpus.Batch{Tokens: s.Tokens, Labels: s.Labels, Lengths: s.Lengths, DecoderTokens: s.DecoderTokens}
+	return &corpus.Batch{Tokens: s.Tokens, Labels: s.Labels, Lengths: s.Lengths, DecoderTokens: s.DecoderTokens, Documents: s.Documents}
 }
 
 type golden struct {

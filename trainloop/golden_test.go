@@ -94,7 +94,9 @@ func checkGolden(t *testing.T, rt *runtime.Runtime, g golden, want *safetensors.
 		}
 	}
 	g.prune(t, e, g.Prune.Sparsity, g.Prune.Masked)
-	g.checkLogits(t, rt, e, folder, want)
+	if g.Documents == nil { // infer.onnx reads one document
+		g.checkLogits(t, rt, e, folder, want)
+	}
 	sums, err := micro(e, g.batch())
 	if err != nil {
 		t.Fatal(err)

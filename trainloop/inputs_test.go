@@ -142,8 +142,8 @@ func (y toy) build(g *graphgen.Graph) {
 	}
 }
 
-// numbered are batches whose tokens, lengths, decoder tokens and labels are micro-batch m's number
-// plus 1, 2, 3 and 4, and that count how often they are asked for.
+// numbered are batches whose tokens, lengths, decoder tokens, labels and documents are micro-batch m's number
+// plus 1, 2, 3, 4 and 5, and that count how often they are asked for.
 type numbered struct {
 	shapes corpus.Shapes
 	fills  *atomic.Int64
@@ -153,7 +153,7 @@ func (b numbered) Shapes() corpus.Shapes { return b.shapes }
 
 func (b numbered) Fill(micro int64, x *corpus.Batch) {
 	b.fills.Add(1)
-	for i, part := range [][]int64{x.Tokens, x.Lengths, x.DecoderTokens, x.Labels} {
+	for i, part := range [][]int64{x.Tokens, x.Lengths, x.DecoderTokens, x.Labels, x.Documents} {
 		for j := range part {
 			part[j] = micro + int64(i) + 1
 		}
@@ -305,6 +305,7 @@ func TestFeedRefuses(t *testing.T) {
 		{decoder, corpus.Shapes{Batch: 2, Length: 5}, "takes tokens [2 4], the batches have them [2 5]"},
 		{decoder, corpus.Shapes{Batch: 1, Length: 4}, "takes tokens [2 4], the batches have them [1 4]"},
 		{decoder, corpus.Shapes{Batch: 2, Length: 4, Decoder: 4}, "takes decoder_tokens not at all, the batches have them [2 4]"},
+		{decoder, corpus.Shapes{Batch: 2, Length: 4, Documents: true}, "takes documents not at all, the batches have them [2 4]"},
 		{encoder, corpus.Shapes{Batch: 2, Length: 4, Lengths: true}, ""},
 		{encoder, corpus.Shapes{Batch: 2, Length: 4}, "takes lengths [2], the batches have them not at all"},
 		{both, corpus.Shapes{Batch: 2, Length: 4, Decoder: 3, Lengths: true}, ""},

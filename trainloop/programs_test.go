@@ -191,6 +191,7 @@ func randomConfig(r *rand.Rand) variants.Config {
 		c.Output = variants.Output{Scaled: coin(), Transform: coin()}
 		c.Dropout.Rate = float64(pick(0, 0, 1)) / 10
 		c.Halting.Kind = word("none", "none", "act")
+		c.Training.DocumentMask = c.Arch == variants.Decoder && coin()
 		if c.Validate() == nil {
 			return c
 		}
@@ -272,10 +273,11 @@ func teacherFor(t *testing.T, c variants.Config) *variants.Config {
 	}
 	teacher := v.Config
 	teacher.Vocab, teacher.Length, teacher.D, teacher.FF = c.Vocab, c.Length, 8, 12
+	teacher.Training.DocumentMask = c.Training.DocumentMask
 	return &teacher
 }
 
-// randomBatch is a batch of random tokens, lengths and labels, and how many of them count.
+// randomBatch is a batch of random tokens, lengths, documents and labels, and how many labels count.
 func randomBatch(s corpus.Shapes, c variants.Config, seed uint64) (b *corpus.Batch, labels int64) {
 	b, stream := s.New(), rng.New(seed, rng.Name("batch"))
 	for _, list := range [][]int64{b.Tokens, b.DecoderTokens, b.Labels} {
@@ -285,6 +287,9 @@ func randomBatch(s corpus.Shapes, c variants.Config, seed uint64) (b *corpus.Bat
 	}
 	for i := range b.Lengths {
 		b.Lengths[i] = 1 + int64(stream.Below(uint64(s.Length)))
+	}
+	for i := range b.Documents {
+		b.Documents[i] = int64(stream.Below(3))
 	}
 	for i := range b.Labels {
 		if i > 0 && stream.Below(8) == 0 { // at least one counts

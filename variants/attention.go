@@ -26,7 +26,7 @@ func (s *stack) selfAttention(use, i int, at string, x *graphgen.Tensor) *graphg
 		Batch: s.batch, Queries: s.length, Keys: s.length,
 		Heads: heads, KVHeads: kv, Scale: c.scale(i), Causal: s.causal, Window: c.window(use), Recompute: s.recompute,
 	}
-	o := graphgen.AttentionInputs{Lengths: s.lengths, Bias: s.positionBias(heads)}
+	o := graphgen.AttentionInputs{Lengths: s.lengths, Documents: s.documents, Bias: s.positionBias(heads)}
 	switch {
 	case c.Attn.Linformer > 0:
 		k, v = s.compress(at+".linformer.keys", k), s.compress(at+".linformer.values", v)

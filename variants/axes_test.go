@@ -99,6 +99,9 @@ func TestValidate(t *testing.T) {
 		{[]string{"training.schedule=wsd", "training.warmup=0.9"}, "training.warmup 0.9 and training.cooldown 0.2 together"},
 		{[]string{"training.warmup=0.9"}, ""}, // a cosine has no cooldown
 		{[]string{"length=1", "attn.local=none"}, ""},
+		{[]string{"training.document_mask=true"}, ""},
+		{[]string{"arch=encoder", "attn.local=none", "training.objective=masked-lm", "training.document_mask=true"}, "training.document_mask true needs training.objective causal-lm, found masked-lm"},
+		{[]string{"arch=encoder-decoder", "attn.local=none", "training.objective=prefix-lm", "training.document_mask=true"}, "training.document_mask true needs training.objective causal-lm, found prefix-lm"},
 		{[]string{"share.unique=2", "share.uses=8", "kv_heads=3", "qkv_dim=5", "ff=7"}, ""},
 	} {
 		config := mustFind(t, "baseline", "tiny").Config

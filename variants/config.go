@@ -116,6 +116,7 @@ type Halting struct {
 // Training is the scale's own budget and optimizer; commands may override it.
 type Training struct {
 	Objective     string  `yaml:"objective" json:"objective" doc:"causal-lm, masked-lm, span-corruption or prefix-lm"`
+	DocumentMask  bool    `yaml:"document_mask" json:"document_mask,omitempty" doc:"causal-lm: attention stays within a document; positions run on through the row"`
 	TokensPerStep int     `yaml:"tokens_per_step" json:"tokens_per_step" doc:"tokens of one optimizer step"`
 	Steps         int     `yaml:"steps" json:"steps" doc:"optimizer steps"`
 	Rate          float64 `yaml:"rate" json:"rate" doc:"peak learning rate"`

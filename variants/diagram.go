@@ -171,6 +171,9 @@ func (d *diagram) seen(stack string, memory bool) (list []string) {
 	case stack == Decoder:
 		list = append(list, "causal")
 	}
+	if c.Training.DocumentMask {
+		list = append(list, "within a document")
+	}
 	if memory && c.Attn.Unified {
 		list = append(list, "over own keys and the encoder layer's")
 	}

@@ -29,6 +29,7 @@ func TestDiagram(t *testing.T) {
 		"heads/database":                {"learned keys and values [512,64]"},
 		"heads/unified_attention":       {"over own keys and the encoder layer's"},
 		"heads/big_heads_summed":        {"wo·pairs(attention(norm x))", "wo 448→448"},
+		"gpt2+training.document_mask=1": {"causal; within a document"},
 		"heads/rope":                    {"rotary positions", "x = embed.tokens "},
 		"sharing/universal_act":         {"a position halts when its p sum to 0.99", "steps [6,384]"},
 		"sharing/gqa":                   {"2 of keys and values", "wk and wv 384→128"},

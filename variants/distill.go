@@ -77,6 +77,8 @@ func (c Config) fits(t Config) error {
 		return fmt.Errorf("training.distill.teacher %s has vocab %d, the model has vocab %d", name, t.Vocab, c.Vocab)
 	case c.Length != t.Length:
 		return fmt.Errorf("training.distill.teacher %s has length %d, the model has length %d", name, t.Length, c.Length)
+	case c.Training.DocumentMask != t.Training.DocumentMask:
+		return fmt.Errorf("training.distill.teacher %s has training.document_mask %t, the model has training.document_mask %t", name, t.Training.DocumentMask, c.Training.DocumentMask)
 	}
 	return nil
 }

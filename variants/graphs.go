@@ -14,6 +14,7 @@ const (
 	Labels        = manifest.Labels // graphgen.IgnoreLabel: no loss there
 	Lengths       = manifest.Lengths
 	DecoderTokens = manifest.DecoderTokens
+	Documents     = manifest.Documents
 	Ponder        = "ponder_sum"  // summed over the labelled positions; halting
 	Steps         = "steps_sum"   // uses taken, summed alike
 	DistillSum    = "distill_sum" // T²·KL to the teacher, summed alike; distillation
@@ -118,6 +119,9 @@ func (m *model) forward(d Dims) *forward {
 	first := &stack{model: m, name: m.c.Arch, batch: d.Batch, length: d.Length, causal: m.c.Arch == Decoder}
 	if m.c.Arch != Decoder {
 		first.name, first.lengths = Encoder, m.input(Lengths, d.Batch)
+	}
+	if m.c.Training.DocumentMask {
+		first.documents = m.input(Documents, d.Batch, d.Length)
 	}
 	f.last, f.hidden = first, nil
 	if m.c.Arch == EncoderDecoder {
@@ -344,8 +348,9 @@ func (c Config) Eval() (*Graph, error) {
 }
 
 // Infer gives logits float32 [B,S,V], of an encoder-decoder [B,T,V] (infer.onnx). All
-// sizes are dynamic.
+// sizes are dynamic. A row is one document.
 func (c Config) Infer() (*Graph, error) {
+	c.Training.DocumentMask = false
 	m := newModel(c)
 	err := build(func() error {
 		f := m.forward(m.dynamic())

@@ -1,6 +1,7 @@
 package variants
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -88,6 +89,39 @@ func TestInterfaces(t *testing.T) {
 		for i, p := range built.Parameters {
 			if p.Name != params[i].Name {
 				t.Errorf("%s: parameter %d is %s, the config's %s", g.name, i, p.Name, params[i].Name)
+			}
+		}
+	}
+}
+
+// TestDocumentInputs: with a document mask the graphs that train and score take documents, and infer.onnx
+// does not; a teacher reads the same ones.
+func TestDocumentInputs(t *testing.T) {
+	taught := mustFind(t, "distill+training.document_mask=true", "tiny").Config
+	if !taught.Teacher.Training.DocumentMask {
+		t.Error("the teacher has no document mask")
+	}
+	other := *taught.Teacher
+	other.Training.DocumentMask = false
+	taught.Teacher = &other
+	if err := taught.Validate(); err == nil || !strings.Contains(err.Error(), "has training.document_mask false, the model has training.document_mask true") {
+		t.Errorf("a teacher without the mask: error %v", err)
+	}
+	// Without it a config is written as before there was the axis, so that older runs go on.
+	if b := must[[]byte](t)(json.Marshal(mustFind(t, "baseline", "tiny").Config)); strings.Contains(string(b), "document_mask") {
+		t.Errorf("a config without the mask: %s", b)
+	}
+	for _, name := range []string{"baseline", "distill"} {
+		c := mustFind(t, name+"+training.document_mask=true", "tiny").Config
+		for graph, build := range map[string]func() (*Graph, error){
+			"grad": func() (*Graph, error) { return c.Train(Dims{Batch: 2, Length: 16}) }, "step": func() (*Graph, error) { return c.Single(Dims{Batch: 2, Length: 16}) },
+			"eval": c.Eval, "infer": c.Infer,
+		} {
+			want := map[string]string{"grad": "documents int64[2,16]", "step": "documents int64[2,16]", "eval": "documents int64[-1,-1]"}[graph]
+			in, _ := ports(must[*Graph](t)(build()))
+			in = slices.DeleteFunc(in, func(port string) bool { return !strings.HasPrefix(port, Documents) })
+			if strings.Join(in, ", ") != want {
+				t.Errorf("%s of %s takes %q, wanted %q", graph, name, in, want)
 			}
 		}
 	}

@@ -17,6 +17,8 @@ type stack struct {
 	lengths *graphgen.Tensor // int64 [B]: positions from there on are padding; nil: none are
 	memory  *stack           // the encoder that a decoder reads; nil: none
 
+	documents *graphgen.Tensor // int64 [B,S]: attention stays within equal numbers; nil: a row is one document
+
 	keys, values []*graphgen.Tensor // of each use's self-attention, rows [N, heads·K]
 	ponder       *graphgen.Tensor   // with halting: the uses that each position took and its remainder, [N]
 	steps        *graphgen.Tensor   // with halting: the uses alone, [N]

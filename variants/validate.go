@@ -112,6 +112,8 @@ func (c Config) conflicts() []conflict {
 	return []conflict{
 		{!slices.Contains(objectives[c.Arch], c.Training.Objective),
 			fmt.Sprintf("training.objective %s does not train arch %s; wanted %s", c.Training.Objective, c.Arch, strings.Join(objectives[c.Arch], " or "))},
+		{c.Training.DocumentMask && c.Training.Objective != objective.CausalLM,
+			fmt.Sprintf("training.document_mask true needs training.objective %s, found %s", objective.CausalLM, c.Training.Objective)},
 		{seq2seq && c.Length < 3, fmt.Sprintf("arch encoder-decoder needs a length of at least 3, found length %d", c.Length)},
 		{c.GLU && c.Mix != "none", "glu true and mix " + c.Mix + " are two forms of one layer: set one of them"},
 		{c.Dropout.Slow > 0 && c.Mix == "none", fmt.Sprintf("dropout.slow %g needs the sigmoid branch of mix, found mix none", c.Dropout.Slow)},

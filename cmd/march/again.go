@@ -53,7 +53,7 @@ func again(r *record.Run) ([]string, error) {
 	var suites []string
 	var limit int64
 	more := ""
-	for _, name := range []string{"ppl", "grammar", "blimp", "lambada"} {
+	for _, name := range suiteNames {
 		x, ok := r.Suites[name]
 		if !ok {
 			continue

@@ -44,7 +44,7 @@ var dataPrepareCommand = command{
 		f.StringVar(&p.tokenizer, "tokenizer", "", "tokenizer.json `FILE` to use instead of training one")
 		f.StringArrayVar(&p.valid, "valid", nil, "validation text `FILE` or glob, in place of --valid-fraction; repeatable")
 		f.Float64Var(&p.fraction, "valid-fraction", 0.01, "`SHARE` of the documents kept for validation, 0 to below 1")
-		f.Float64Var(&p.test, "test-fraction", 0, "`SHARE` of the documents kept for a test that nothing here looks at, 0 to below 1")
+		f.Float64Var(&p.test, "test-fraction", 0, "`SHARE` of the documents kept for a test, which --suite ppl-test alone looks at, 0 to below 1")
 		f.StringVar(&p.documents, "documents", corpus.DocumentsMarked, "what documents of plain text are: `HOW` is marked (<|endoftext|> lines between them), blank (blank lines) or lines (each is one)")
 		f.StringVar(&p.field, "field", corpus.DefaultField, "`NAME` of the field of JSONL records that holds the text")
 		f.StringVar(&p.column, "column", corpus.DefaultField, "`NAME` of the column of Parquet files that holds the text")

@@ -18,10 +18,11 @@ var evalCommand = command{
 	name: "eval", group: groupTrain,
 	short: "score a trained run",
 	long: "Scores a run's newest checkpoint, or a program with parameters from a safetensors file, on evaluation suites. Predictions go to the run's folder, and its record gets the scores, so that march table shows them.\n\n" +
-		"ppl is the perplexity of the data's validation stream; grammar the embedded minimal pairs and cloze passages; blimp and lambada need local copies of their data.",
+		"ppl is the perplexity of the data's validation stream, ppl-test that of its test stream (march data prepare --test-fraction); grammar the embedded minimal pairs and cloze passages; blimp and lambada need local copies of their data.",
 	examples: []example{
 		{"march eval --run runs/deep --suite ppl,grammar", "the embedded suites"},
 		{"march eval --run runs/deep --data data/stories --blimp blimp/data --lambada lambada_test.jsonl", "BLiMP and LAMBADA"},
+		{"march eval --run runs/deep --data data/web --suite ppl,ppl-test", "held-out text of both kinds, once all choices are made"},
 		{"march eval --program programs/p --params model.safetensors --suite ppl", "parameters from anywhere"},
 	},
 	setup: func(f *pflag.FlagSet) action {
@@ -61,6 +62,9 @@ var evalCommand = command{
 				return err
 			}
 			l := &sweep.Lab{March: marchVersion(), Data: d, DataName: name, Suites: list, Options: evalsuite.Options{Limit: suites.limit, PerToken: suites.perToken, WithinWord: *withinWord}}
+			if err := l.CheckSuites(); err != nil {
+				return err
+			}
 			if *tokens != "" {
 				return saveTokens(e, l, *tokens, dir)
 			}
@@ -132,7 +136,7 @@ func saveTokens(e *env, l *sweep.Lab, file, programDir string) error {
 
 // printSuites shows figures, groups and speed of each suite.
 func printSuites(e *env, r *record.Run) error {
-	for _, name := range []string{"ppl", "grammar", "blimp", "lambada"} {
+	for _, name := range suiteNames {
 		s, ok := r.Suites[name]
 		if !ok {
 			continue

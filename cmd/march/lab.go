@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -116,11 +117,18 @@ func (l *labFlags) lab(ctx context.Context, rt *runtime.Runtime, vocab int, p *p
 	if err != nil {
 		return nil, fmt.Errorf("--data: %w", err)
 	}
-	return &sweep.Lab{
+	x := &sweep.Lab{
 		Runtime: rt, Hardware: rt.Hardware(), March: marchVersion(), Target: targetOn(rt, l.target, p.note), Precision: l.precision, Recompute: l.recompute, LossChunks: l.lossChunks, CUDAGraph: *l.cudaGraph, Data: data, DataName: name,
 		Suites: suites, Options: evalsuite.Options{Limit: l.limit, PerToken: l.perToken}, SaveEvery: l.save, ValidateEvery: l.validate, ScoreEvery: l.score,
-	}, nil
+	}
+	if err := x.CheckSuites(); err != nil {
+		return nil, errors.Join(err, data.Close())
+	}
+	return x, nil
 }
+
+// suiteNames are the suites, in the order in which they are printed.
+var suiteNames = []string{"ppl", "ppl-test", "grammar", "blimp", "lambada"}
 
 // suiteFlags say what a model is scored on.
 type suiteFlags struct {
@@ -134,7 +142,7 @@ type suiteFlags struct {
 
 func addSuiteFlags(f *pflag.FlagSet, suites string) *suiteFlags {
 	s := &suiteFlags{}
-	f.StringVar(&s.names, "suite", suites, "`SUITES` to score on, joined by commas: ppl, grammar, blimp, lambada, or none")
+	f.StringVar(&s.names, "suite", suites, "`SUITES` to score on, joined by commas: "+strings.Join(suiteNames, ", ")+", or none")
 	f.StringVar(&s.blimp, "blimp", "", "BLiMP's `FOLDER` of jsonl files; adds the suite")
 	f.StringVar(&s.lambada, "lambada", "", "LAMBADA's `FILE`, jsonl or plain text; adds the suite")
 	f.BoolVar(&s.plainQuotes, "plain-quotes", false, "turn LAMBADA's typographic quotes and dashes into ASCII first, for models that never saw others")
@@ -163,6 +171,8 @@ func (s *suiteFlags) suites() ([]sweep.Suite, error) {
 		switch name {
 		case "ppl":
 			list = append(list, sweep.Perplexity{})
+		case "ppl-test":
+			list = append(list, sweep.Perplexity{Test: true})
 		case "grammar":
 			g, err := evalsuite.NewGrammar()
 			if err != nil {
@@ -188,8 +198,7 @@ func (s *suiteFlags) suites() ([]sweep.Suite, error) {
 			}
 			list = append(list, sweep.ReadySuite{Suite: x})
 		default:
-			known := []string{"ppl", "grammar", "blimp", "lambada"}
-			return nil, notOneOf("suite", name, known)
+			return nil, notOneOf("suite", name, suiteNames)
 		}
 	}
 	return list, nil

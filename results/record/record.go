@@ -82,7 +82,7 @@ type Run struct {
 
 	Training   *Training        `json:"training,omitempty"`
 	Validation *Validation      `json:"validation,omitempty"`
-	Suites     map[string]Suite `json:"suites,omitempty"` // by the suite's name: "ppl", "grammar", "blimp", "lambada"
+	Suites     map[string]Suite `json:"suites,omitempty"` // by the suite's name: "ppl", "ppl-test", "grammar", "blimp", "lambada"
 	Notes      []string         `json:"notes,omitempty"`  // sentences that belong under a table with this run
 
 	Path string `json:"-"` // where ReadFile found it

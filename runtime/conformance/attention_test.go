@@ -35,7 +35,7 @@ func TestAttentionWithoutVisibleKeys(t *testing.T) {
 			l.run()
 			a := attentionShape{1, length, length, 2, 2, d / 2, d / 2, 1, true, 0, 0}
 			half := length * d
-			want := attentionReference(a, x[half:], x[half:], x[half:], nil, nil, []int64{3})
+			want := attentionReference(a, x[half:], x[half:], x[half:], nil, nil, []int64{3}, nil)
 			if e := apart(l.get("y")[half:], want); !(e <= value32) {
 				t.Errorf("the sequence that sees its keys differs from the reference by %.1e", e)
 			}

@@ -76,6 +76,14 @@ func activationCases() (list []gradCase) {
 // attentionCases have scales that are exact in float32, as ONNX Runtime's FusedMatMul,
 // into which it turns a scaled product on either target, keeps its factor.
 func attentionCases() (list []gradCase) {
+	documents := map[string][]int64{
+		"documents": {0, 0, 1, 1, 1, 2, 0, 1, 1, 1, 1, 1},
+		"documents that come back, without causal":      {7, -3, 7, 7, -3, 7},
+		"documents, grouped heads, bias, computed anew": {0, 0, 0, 1, 1, 5, 6, 6, 6, 6},
+		"documents, lengths, dropout":                   {0, 0, 1, 1, 0, 1, 1, 1},
+		"documents, blocks of queries":                  runs(1024, 300, 500, 513, 900),
+		"documents, blocks with a window":               runs(1536, 100, 1000, 1030),
+	}
 	for _, c := range []struct {
 		name    string
 		a       attentionShape
@@ -107,6 +115,12 @@ func attentionCases() (list []gradCase) {
 		{"own keys and memory without lengths, grouped heads", attentionShape{1, 3, 5, 4, 2, 3, 3, 0.5, true, 0, 2}, 0, nil, false},
 		{"dropout", attentionShape{2, 4, 4, 2, 2, 3, 3, 1, true, 0, 0}, 0, nil, true},
 		{"dropout, grouped heads, bias, lengths", attentionShape{2, 4, 6, 4, 2, 3, 2, 0.75, false, 0, 0}, 4, []int64{2, 6}, true},
+		{"documents", attentionShape{2, 6, 6, 2, 2, 3, 3, 0.5, true, 0, 0}, 0, nil, false},
+		{"documents that come back, without causal", attentionShape{1, 6, 6, 2, 2, 3, 3, 1, false, 0, 0}, 0, nil, false},
+		{"documents, grouped heads, bias, computed anew", attentionShape{2, 5, 5, 4, 2, 3, 3, 0.5, true, 3, 0}, 4, nil, false},
+		{"documents, lengths, dropout", attentionShape{2, 4, 4, 2, 2, 3, 3, 1, true, 0, 0}, 0, []int64{4, 3}, true},
+		{"documents, blocks of queries", attentionShape{1, 1024, 1024, 1, 1, 1, 1, 0.5, true, 0, 0}, 0, nil, false},
+		{"documents, blocks with a window", attentionShape{1, 1536, 1536, 1, 1, 1, 1, 0.5, true, 300, 0}, 0, nil, false},
 	} {
 		a := c.a
 		x := []input{in(a.batch*a.queries, a.heads*a.dk), in(a.batch*a.keys, a.kvHeads*a.dk), in(a.batch*a.keys, a.kvHeads*a.dv)}
@@ -116,7 +130,7 @@ func attentionCases() (list []gradCase) {
 			}
 			return in[i]
 		}
-		bias, lengths := -1, -1
+		bias, lengths, document := -1, -1, -1
 		if c.bias > 0 {
 			bias = len(x)
 			x = append(x, in(c.bias, a.queries, a.keys))
@@ -124,6 +138,10 @@ func attentionCases() (list []gradCase) {
 		if c.lengths != nil {
 			lengths = len(x)
 			x = append(x, integers(c.lengths, a.batch))
+		}
+		if documents[c.name] != nil {
+			document = len(x)
+			x = append(x, integers(documents[c.name], a.batch, a.keys))
 		}
 		var mask []float64
 		if c.dropout {
@@ -138,16 +156,27 @@ func attentionCases() (list []gradCase) {
 				}
 				return g.Attention{Batch: a.batch, Queries: a.queries, Keys: a.keys, Heads: a.heads, KVHeads: a.kvHeads,
 					Scale: a.scale, Causal: a.causal, Window: a.window, Memory: a.memory, Recompute: strings.HasSuffix(c.name, "anew")}.
-					Apply(in[0], in[1], in[2], g.AttentionInputs{Bias: at(in, bias), Lengths: at(in, lengths), Dropout: dropout})
+					Apply(in[0], in[1], in[2], g.AttentionInputs{Bias: at(in, bias), Lengths: at(in, lengths), Dropout: dropout, Documents: at(in, document)})
 			},
 			reference: func(in []any) []float64 {
 				var b []float64
 				if bias >= 0 {
 					b = in[bias].([]float64)
 				}
-				return attentionReference(a, in[0].([]float64), in[1].([]float64), in[2].([]float64), b, mask, c.lengths)
+				return attentionReference(a, in[0].([]float64), in[1].([]float64), in[2].([]float64), b, mask, c.lengths, documents[c.name])
 			},
 		})
+	}
+	return list
+}
+
+// runs are n numbers that rise by one at each of the places.
+func runs(n int, at ...int) []int64 {
+	list := make([]int64, n)
+	for _, from := range at {
+		for i := from; i < n; i++ {
+			list[i]++
+		}
 	}
 	return list
 }

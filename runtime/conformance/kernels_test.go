@@ -77,6 +77,14 @@ func kernelCases() (list []kernelCase) {
 		}
 		add(fmt.Sprintf("Embedding %v", s), func(x []*graphgen.Tensor) *graphgen.Tensor { return graphgen.Embedding(x[0], x[1]) }, in(s[2], s[1]), integers(some, s[0]))
 	}
+	add("dropout", func(x []*graphgen.Tensor) *graphgen.Tensor {
+		return graphgen.Mul(x[0], graphgen.Reshape(graphgen.DropoutMask(x[1], "here", 0.3, x[0].DType(), 4, 50, 40), 200, 40))
+	}, in(200, 40), integers([]int64{98765}))
+	add("Attention: dropout", func(x []*graphgen.Tensor) *graphgen.Tensor {
+		const batch, queries, heads = 2, 100, 3
+		return graphgen.Attention{Batch: batch, Queries: queries, Keys: queries, Heads: heads, Scale: 0.125, Causal: true}.Apply(x[0], x[1], x[2],
+			graphgen.AttentionInputs{Dropout: graphgen.DropoutMask(x[3], "there", 0.1, x[0].DType(), batch, heads, queries, queries)})
+	}, in(200, 192), in(200, 192), in(200, 192), integers([]int64{123456789}))
 	return append(list, flashCases()...)
 }
 

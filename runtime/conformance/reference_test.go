@@ -140,8 +140,8 @@ type attentionShape struct {
 
 // attentionReference attends query by query over the keys that it may see: q
 // [batch·queries, heads·dk], k [batch·keys, kvHeads·dk], v [batch·keys, kvHeads·dv]; bias
-// [heads or 1, queries, keys], lengths [batch] and mask [batch, heads, queries, keys] may be nil.
-func attentionReference(a attentionShape, q, k, v, bias, mask []float64, lengths []int64) []float64 {
+// [heads or 1, queries, keys], lengths [batch], documents [batch, keys] and mask [batch, heads, queries, keys] may be nil.
+func attentionReference(a attentionShape, q, k, v, bias, mask []float64, lengths, documents []int64) []float64 {
 	y := make([]float64, a.batch*a.queries*a.heads*a.dv)
 	for b := range a.batch {
 		for h := range a.heads {
@@ -153,6 +153,9 @@ func attentionReference(a attentionShape, q, k, v, bias, mask []float64, lengths
 				for j := range a.keys {
 					own := j < a.keys-a.memory
 					if own && (a.causal && j > i || a.window > 0 && j <= i-a.window) {
+						continue
+					}
+					if documents != nil && documents[b*a.keys+i] != documents[b*a.keys+j] {
 						continue
 					}
 					if at := j; lengths != nil {

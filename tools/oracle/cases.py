@@ -14,7 +14,7 @@ from oracle import IGNORED, Batch
 from parameters import uniform
 from training import STEPS, Teacher
 
-END_OF_TEXT = 0  # what decoder_tokens begin with
+END_OF_TEXT = 0  # what decoder_tokens and documents begin with
 
 
 def baseline(arch: str, **axes) -> Config:
@@ -70,11 +70,13 @@ class Case:
         def less(name: str, shape, share: float) -> np.ndarray:
             return uniform(seed + name, int(np.prod(shape))).reshape(shape) < share
 
-        b, s, lengths, decoder_tokens = self.batch, self.seq, None, None
+        b, s, lengths, decoder_tokens, documents = self.batch, self.seq, None, None, None
         if self.config.arch == "decoder":
             text = ids("tokens", b, s + 1)
             tokens, labels = text[:, :-1].copy(), text[:, 1:].copy()
             labels[less("ignored", labels.shape, 0.125)] = IGNORED
+            if self.config.training.document_mask:
+                documents = np.cumsum(tokens == END_OF_TEXT, axis=1)
         else:
             lengths = s - np.floor(uniform(seed + "lengths", b) * s / 2).astype(np.int64)
             lengths[0] = min(lengths[0], s - 1)
@@ -90,7 +92,7 @@ class Case:
         if step % 3 == 2:
             labels[0] = IGNORED
         tensor = lambda x: None if x is None else torch.from_numpy(np.ascontiguousarray(x))
-        return Batch(tensor(tokens), tensor(labels), tensor(lengths), tensor(decoder_tokens))
+        return Batch(tensor(tokens), tensor(labels), tensor(lengths), tensor(decoder_tokens), tensor(documents))
 
     def masks(self, step: int) -> oracle.Masks | None:
         """Dropout's masks of a step, each a pure function of (case, step, place): 0 where u < rate, else 1/(1-rate)."""
@@ -294,6 +296,9 @@ MIXED = [
           {"share.unique": 4, "share.uses": 4, "share.ff_unique": 3, "norm.place": "pre", "position.kind": "relative", "act": "squared_relu"}),
     mixed("combined_encoder_linformer_rope", "projected positions of rotated keys, output scaled, heads summed", "encoder",
           TWO | {"attn.linformer": 5, "position.kind": "rope", "output.scaled": True, "attn.summed": True}),
+    mixed("documents_decoder", "attention stays within a document, learned positions run on", "decoder", TWO | {"training.document_mask": True}),
+    mixed("documents_decoder_rope", "attention within a document and a window, rope, two key heads for four, two layers used four times", "decoder",
+          sharing(4, "cycle", 2) | {"training.document_mask": True, "position.kind": "rope", "kv_heads": 2}),
 ]
 
 CASES = FIRST + SHARING + HEADS_CASES + MIXED

@@ -187,6 +187,20 @@ def check_derived(case: Case) -> None:
     report(f"{case.name}: attention against loops", worst, 1e-12)
 
 
+def check_documents(case: Case) -> None:
+    """Logits of each document of a row are those of the document by itself, where positions are relative and windows as long."""
+    c, b, worst = case.config, case.batches()[0], 0.0
+    p = oracle.initial(c)
+    logits = Model(p, c).forward(b).logits
+    alone = c.but({"training.document_mask": False})
+    for i, documents in enumerate(b.documents.tolist()):
+        for n in set(documents):
+            at = [j for j, d in enumerate(documents) if d == n]
+            got = Model(p, alone).forward(oracle.Batch(b.tokens[i : i + 1, at], b.labels[i : i + 1, at])).logits
+            worst = max(worst, largest(got[0], logits[i, at]))
+    report(f"{case.name}: logits of documents against each by itself", worst, 1e-12)
+
+
 def check_halting(case: Case) -> None:
     """The weighted outputs and ponder of whole models, each position by itself from the states that the model passed through."""
     c, b = case.config, case.batches()[0]
@@ -355,6 +369,7 @@ def set_output(original, self, y):
     self.output = y
 
 
+each_row = lambda f, documents: f(torch.zeros_like(documents))
 everything = lambda original, lengths, s: torch.ones(len(lengths), 1, 1, s, dtype=torch.bool)
 # case, mistake, and what makes it: axes, a change of the parameters, a patch
 MISTAKES = [
@@ -434,6 +449,10 @@ MISTAKES = [
     ("sharing_encoder_distill", "student and teacher swapped", around(training, "distillation", lambda f, s, t, l, T: f(t, s, l, T))),
     ("sharing_decoder_prune", "another sparsity", {"training.prune.sparsity": 0.45}),
     ("sharing_encoder_prune", "a linear schedule", around(training, "sparsity", lambda f, *a: 0.25)),
+    ("documents_decoder", "documents ignored", around(oracle, "document_mask", each_row)),
+    ("documents_decoder_rope", "documents ignored", around(oracle, "document_mask", each_row)),
+    ("documents_decoder_rope", "earlier documents visible", around(oracle, "document_mask", lambda f, d: (d[:, :, None] >= d[:, None, :])[:, None])),
+    ("documents_decoder", "the token that begins a document in the one before", around(oracle, "document_mask", lambda f, d: f(d.roll(1, -1)))),
     ("dropout_decoder", "one mask for both uses of a layer", around(Case, "masks", shared_masks)),
     ("dropout_encoder", "no dropout", {"dropout.rate": 0.0}),
     ("dropout_encoder_linformer", "no dropout on attention", around(Model, "attend", lambda f, self, place, *a: f(replace(self, masks=None), place, *a))),
@@ -475,6 +494,7 @@ def main() -> int:
                 check_public(case, "the peers' model", lambda p, c: public.peer(a.peers, p, c))
     for name in DERIVED:
         check_derived(BY_NAME[name])
+    check_documents(BY_NAME["documents_decoder_rope"])
     for name in ("sharing_decoder_universal_act", "sharing_encoder_universal_act", "combined_decoder_act"):
         check_halting(BY_NAME[name])
     check_distillation()

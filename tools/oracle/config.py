@@ -2,7 +2,7 @@
 
 An axis is written dotted ("share.unique"), here and in `Config.but`.
 """
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,7 @@ class Training:
     objective: str  # causal-lm, masked-lm, span-corruption, prefix-lm: decides the batches, not the model
     distill: Distill
     prune: Prune
+    document_mask: bool = False  # attention stays within a document; left out of the goldens where off
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,7 @@ class Config:
             (self.share.ff_unique and self.share.unique != self.share.uses, "share.ff_unique requires share.unique = share.uses"),
             (self.kv_heads and (self.heads_by_layer or self.heads % self.kv_heads), "kv_heads must divide heads, not with heads_by_layer"),
             (self.position.kind == "relative" and self.heads_by_layer, "position.kind relative has one table of heads: not with heads_by_layer"),
+            (self.training.document_mask and self.training.objective != "causal-lm", "training.document_mask is for causal-lm only"),
             (self.database.rows and self.qkv_dim_by_layer, "database.rows has one table of keys: not with qkv_dim_by_layer"),
         ]:
             if wrong:
@@ -146,11 +148,14 @@ class Config:
         return _build(Config, c, "")
 
     def to_json(self) -> dict:
-        return asdict(self)
+        c = asdict(self)
+        if not self.training.document_mask:
+            del c["training"]["document_mask"]
+        return c
 
     def but(self, changes: dict[str, object]) -> "Config":
         """A copy with other values on some axes, {"share.unique": 2, "act": "silu"}."""
-        c = self.to_json()
+        c = asdict(self)
         for axis, value in changes.items():
             *path, last = axis.split(".")
             at = c
@@ -186,6 +191,7 @@ class Config:
 
 
 def _build(kind, c: dict, at: str):
+    c = {f.name: f.default for f in fields(kind) if f.default is not MISSING} | c
     names = {f.name for f in fields(kind)}
     if names != c.keys():
         raise ValueError(f"config {at or '(top)'}: unknown or missing {', '.join(sorted(names ^ c.keys()))}")

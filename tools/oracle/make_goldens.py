@@ -110,7 +110,7 @@ def rule_row(name: str, shape: tuple[int, ...], c: Config, prefix: str = "") -> 
 
 def batch_json(b: oracle.Batch) -> dict:
     """The inputs that there are, flat."""
-    named = dict(tokens=b.tokens, labels=b.labels, lengths=b.lengths, decoder_tokens=b.decoder_tokens)
+    named = dict(tokens=b.tokens, labels=b.labels, lengths=b.lengths, decoder_tokens=b.decoder_tokens, documents=b.documents)
     return {n: x.flatten().tolist() for n, x in named.items() if x is not None}
 
 

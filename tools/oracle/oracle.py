@@ -40,6 +40,7 @@ class Batch:
     labels: torch.Tensor  # int64, in the shape of the logits' positions
     lengths: torch.Tensor | None = None  # int64 [B], of tokens: encoder and encoder-decoder
     decoder_tokens: torch.Tensor | None = None  # int64 [B,T]: encoder-decoder
+    documents: torch.Tensor | None = None  # int64 [B,S]: the number of each token's document: decoder with training.document_mask
 
     @property
     def count(self) -> int:
@@ -91,15 +92,22 @@ def length_mask(lengths: torch.Tensor, s: int) -> torch.Tensor:
     return (torch.arange(s) < lengths[:, None])[:, None, None, :]
 
 
+def document_mask(documents: torch.Tensor) -> torch.Tensor:
+    """bool [B,1,S,S]: keys of the query's own document."""
+    return (documents[:, :, None] == documents[:, None, :])[:, None]
+
+
 @dataclass
 class Model:
     p: Params
     c: Config
     masks: Masks | None = None  # dropout; none: as in evaluation
+    documents: torch.Tensor | None = None  # of the batch, where attention stays within them
     encoded: list[KeysValues] = field(default_factory=list)  # of each use of the encoder's self-attention
 
     def forward(self, b: Batch) -> Result:
         c, halting = self.c, None
+        self.documents = b.documents if c.training.document_mask else None
         if "encoder" in c.stacks:
             x, halting = self.stack("encoder", self.embed("encoder", b.tokens), b.lengths)
         if "decoder" in c.stacks:
@@ -215,6 +223,8 @@ class Model:
             visible = length_mask(lengths, s)
         else:  # the window is of the use, not of the layer; of the configured length, not of S
             visible = causal_mask(s, c.length // 2 if c.attn.local == "alternate" and use % 2 else None)
+            if self.documents is not None:
+                visible = visible & document_mask(self.documents)
         bias = None
         if c.position.kind == "rope":
             q, k = positions.rotate(q), positions.rotate(k)

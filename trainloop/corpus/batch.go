@@ -14,11 +14,12 @@ const (
 	LabelsArray        = manifest.Labels        // [B,S], or [B,T] with decoder tokens
 	LengthsArray       = manifest.Lengths       // [B]
 	DecoderTokensArray = manifest.DecoderTokens // [B,T]
+	DocumentsArray     = manifest.Documents     // [B,S]
 )
 
 // Arrays lists the names of all arrays that a batch may have.
 func Arrays() []string {
-	return []string{TokensArray, LabelsArray, LengthsArray, DecoderTokensArray}
+	return []string{TokensArray, LabelsArray, LengthsArray, DecoderTokensArray, DocumentsArray}
 }
 
 // IgnoreLabel is the label of a position that has no loss.
@@ -31,6 +32,7 @@ type Batch struct {
 	Labels        []int64 // [B,S] or [B,T]: what each position predicts, or IgnoreLabel
 	Lengths       []int64 // [B]: tokens of each row that are text, 1 … S; what lies behind is hidden
 	DecoderTokens []int64 // [B,T]: what the decoder beside an encoder reads
+	Documents     []int64 // [B,S]: how many documents of the row begin before each token or with it
 }
 
 // Array returns an array by its name, nil where the batch has none.
@@ -44,6 +46,8 @@ func (b *Batch) Array(name string) []int64 {
 		return b.Lengths
 	case DecoderTokensArray:
 		return b.DecoderTokens
+	case DocumentsArray:
+		return b.Documents
 	}
 	return nil
 }
@@ -54,6 +58,8 @@ type Shapes struct {
 	Length  int  // S
 	Decoder int  // T; 0: there are no decoder tokens, and labels are [B,S]
 	Lengths bool // there are lengths
+
+	Documents bool // there are the documents' numbers
 }
 
 // Of returns the shape of an array, nil where batches have none of that name.
@@ -65,6 +71,8 @@ func (s Shapes) Of(name string) []int {
 		return []int{s.Batch, s.Decoder}
 	case name == LengthsArray && s.Lengths:
 		return []int{s.Batch}
+	case name == DocumentsArray && s.Documents:
+		return []int{s.Batch, s.Length}
 	}
 	return nil
 }
@@ -77,6 +85,9 @@ func (s Shapes) New() *Batch {
 	}
 	if s.Decoder > 0 {
 		b.DecoderTokens = make([]int64, s.Batch*s.Decoder)
+	}
+	if s.Documents {
+		b.Documents = make([]int64, s.Batch*s.Length)
 	}
 	return b
 }
@@ -97,7 +108,7 @@ func (s Shapes) row(b *Batch, i int) Batch {
 		}
 		return x[i*n : (i+1)*n]
 	}
-	return Batch{part(b.Tokens, s.Length), part(b.Labels, s.labels()), part(b.Lengths, 1), part(b.DecoderTokens, s.Decoder)}
+	return Batch{part(b.Tokens, s.Length), part(b.Labels, s.labels()), part(b.Lengths, 1), part(b.DecoderTokens, s.Decoder), part(b.Documents, s.Length)}
 }
 
 // check panics where a Fill cannot be carried out.
@@ -123,6 +134,7 @@ func (s Shapes) check(number int64, b *Batch) {
 func (b Batch) blank() {
 	clear(b.Tokens)
 	clear(b.DecoderTokens)
+	clear(b.Documents)
 	for i := range b.Labels {
 		b.Labels[i] = IgnoreLabel
 	}

@@ -2,13 +2,20 @@ package corpus
 
 import "march/trainloop/rng"
 
-// causal: labels[t] is the token behind tokens[t].
-type causal struct{}
+// causal: labels[t] is the token behind tokens[t]. v may be nil where batches have no documents.
+type causal struct{ v *vocabulary }
 
-func (causal) fill(window []int64, _ rng.Stream, row Batch) int {
+func (c causal) fill(window []int64, _ rng.Stream, row Batch) int {
 	n := len(window) - 1
 	copy(row.Tokens, window[:n])
 	copy(row.Labels, window[1:])
+	document := int64(0)
+	for i := range row.Documents {
+		if row.Tokens[i] == c.v.endOfText && i < n {
+			document++
+		}
+		row.Documents[i] = document
+	}
 	return n
 }
 

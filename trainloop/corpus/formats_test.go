@@ -389,34 +389,45 @@ func TestConstantMemory(t *testing.T) {
 	}
 }
 
-// Whatever a file holds: an error or documents, and memory in proportion.
-func FuzzForms(f *testing.F) {
-	f.Add("a.jsonl", []byte("{\"text\":\"a\"}\n{\"text\":\"\\ud800b\",\"x\":{}}"))
-	f.Add("a.txt", []byte("\ufeffa\r\n<|endoftext|>\nb"))
-	f.Add("a.txt.gz", []byte("\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"))
-	f.Add("a.txt.zst", []byte(zstandard(f, "some text")))
-	f.Add("a.parquet", []byte(parquetFile(f, []string{"a", "b"}, parquet.Compression(&parquet.Uncompressed))))
-	f.Add("a.parquet", []byte(parquetFile(f, []string{"a", "b", "b"}, parquet.Compression(&parquet.Snappy))))
-	f.Fuzz(func(t *testing.T, name string, data []byte) {
-		in := input{path: name, FileID: FileID{Size: int64(len(data))}}
-		how := reading{documents: DocumentsMarked, field: "text", column: "body", size: 1000, cut: func(string) int { return 0 }, progress: func(int) {}}
-		size, failed := 0, false
-		pieces := func(yield func(piece, error) bool) { in.readFrom(bytes.NewReader(data), how, yield) }
-		for p, err := range pieces {
-			if failed {
-				t.Fatal("something comes behind an error")
-			}
-			if failed = err != nil; failed {
-				continue
-			}
-			if p.text == "" {
-				t.Fatal("an empty piece")
-			}
-			if size += len(p.text); size > 1<<24 {
-				return
-			}
+// checkForm reads a file of that name: whatever it holds, it is an error or documents.
+func checkForm(t *testing.T, name string, data []byte) {
+	in := input{path: name, FileID: FileID{Size: int64(len(data))}}
+	how := reading{documents: DocumentsMarked, field: "text", column: "body", size: 1000, cut: func(string) int { return 0 }, progress: func(int) {}}
+	size, failed := 0, false
+	pieces := func(yield func(piece, error) bool) { in.readFrom(bytes.NewReader(data), how, yield) }
+	for p, err := range pieces {
+		if failed {
+			t.Fatal("something comes behind an error")
 		}
-	})
+		if failed = err != nil; failed {
+			continue
+		}
+		if p.text == "" {
+			t.Fatal("an empty piece")
+		}
+		if size += len(p.text); size > 1<<24 {
+			return
+		}
+	}
+}
+
+func FuzzForms(f *testing.F) {
+	f.Add("a.txt", []byte("\ufeffa\r\n<|endoftext|>\nb"))
+	f.Add("a.jsonl.gz", []byte("\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"))
+	f.Add("a.txt.zst", []byte(zstandard(f, "some text")))
+	f.Fuzz(checkForm)
+}
+
+func FuzzJSONL(f *testing.F) {
+	f.Add([]byte("{\"text\":\"a\"}\n{\"text\":\"\\ud800b\",\"x\":{}}"))
+	f.Add([]byte("{\"x\":[{\"text\":1}],\"text\":\"\\u00e9\\n<|endoftext|>\"}\r\n\n{\"text\":null}"))
+	f.Fuzz(func(t *testing.T, data []byte) { checkForm(t, "a.jsonl", data) })
+}
+
+func FuzzParquet(f *testing.F) {
+	f.Add([]byte(parquetFile(f, []string{"a", "b"}, parquet.Compression(&parquet.Uncompressed))))
+	f.Add([]byte(parquetFile(f, []string{"a", "b", "b"}, parquet.Compression(&parquet.Snappy))))
+	f.Fuzz(func(t *testing.T, data []byte) { checkForm(t, "a.parquet", data) })
 }
 
 // Whatever a file of tokens holds: an error, or a stream whose documents all begin with EndOfText.

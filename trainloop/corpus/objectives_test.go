@@ -43,8 +43,14 @@ func random(n, vocab int) *Stream {
 	return s
 }
 
-func task(t testing.TB, objective string, batch, length int) Task {
-	return Task{Objective: objective, Batch: batch, Length: length, Tokenizer: miniature(t), Vocab: 320}
+// documentMask names causal-lm with a document mask among the objectives.
+const documentMask = "documents"
+
+func task(t testing.TB, name string, batch, length int) Task {
+	if name == documentMask {
+		return Task{Objective: objective.CausalLM, Batch: batch, Length: length, Tokenizer: miniature(t), DocumentMask: true}
+	}
+	return Task{Objective: name, Batch: batch, Length: length, Tokenizer: miniature(t), Vocab: 320}
 }
 
 // text reads a window of a stream.
@@ -67,13 +73,13 @@ func within(t *testing.T, what string, count, n int, p float64) {
 // row by row not on how many rows a micro-batch has.
 func TestBatchesArePure(t *testing.T) {
 	const batch, length, n = 4, 32, 40
-	for _, name := range objective.All() {
+	for _, name := range append(objective.All(), documentMask) {
 		t.Run(name, func(t *testing.T) {
 			stream := random(1000, 300) // an epoch ends within every few micro-batches
 			fill := func(b *Shuffled, micro int64) []int64 {
 				x := b.Shapes().New()
 				b.Fill(micro, x)
-				return slices.Concat(x.Tokens, x.Labels, x.Lengths, x.DecoderTokens)
+				return slices.Concat(x.Tokens, x.Labels, x.Lengths, x.DecoderTokens, x.Documents)
 			}
 			make := func(batch int, seed uint64) *Shuffled {
 				b, err := NewShuffled(stream, task(t, name, batch, length), seed)
@@ -112,11 +118,13 @@ func TestBatchesArePure(t *testing.T) {
 			// A batch that held another one before is filled no differently.
 			b.Fill(3, fresh.Shapes().New())
 			used := b.Shapes().New()
-			for i := range used.Labels {
-				used.Labels[i] = 77
+			for _, list := range [][]int64{used.Labels, used.Documents} {
+				for i := range list {
+					list[i] = 77
+				}
 			}
 			b.Fill(5, used)
-			if !slices.Equal(slices.Concat(used.Tokens, used.Labels, used.Lengths, used.DecoderTokens), want[5]) {
+			if !slices.Equal(slices.Concat(used.Tokens, used.Labels, used.Lengths, used.DecoderTokens, used.Documents), want[5]) {
 				t.Error("what a batch held before shows")
 			}
 		})
@@ -425,6 +433,8 @@ func TestTaskErrors(t *testing.T) {
 		{Task{Objective: objective.SpanCorruption, Batch: 1, Length: 128, Tokenizer: tok, Vocab: 200}, "leave 0"},
 		{Task{Objective: objective.PrefixLM, Batch: 1, Length: 1, Tokenizer: tok}, "want at least 2, one for each half"},
 		{Task{Objective: objective.SpanCorruption, Batch: 8, Length: 128, Tokenizer: tok, Vocab: 308}, "1000 tokens hold 7 windows of 142, fewer than the 8"},
+		{Task{Batch: 1, Length: 8, DocumentMask: true}, "causal-lm needs the stream's tokenizer"},
+		{Task{Objective: objective.MaskedLM, Batch: 1, Length: 8, Tokenizer: tok, DocumentMask: true}, "a document mask needs causal-lm, found masked-lm"},
 		{Task{Objective: objective.MaskedLM, Batch: 0, Length: 8, Tokenizer: tok}, "want at least 1 × 1"},
 	} {
 		if _, err := NewShuffled(stream, c.task, 1); err == nil || !strings.Contains(err.Error(), c.want) {

@@ -15,8 +15,11 @@ type Task struct {
 	// Length is the number of tokens of a row: of the input (causal-lm, masked-lm), of the
 	// corrupted text that the encoder reads (span-corruption), of both halves together (prefix-lm).
 	Length int
-	// Tokenizer is that of the stream. It says which tokens are special; causal-lm needs none.
+	// Tokenizer is that of the stream. It says which tokens are special; causal-lm without
+	// DocumentMask needs none.
 	Tokenizer *tokenizer.Tokenizer
+	// DocumentMask, of causal-lm: batches tell documents apart, for attention within each.
+	DocumentMask bool
 	// Vocab is the model's vocabulary; span-corruption takes its sentinels from the end of it.
 	Vocab int
 }
@@ -62,7 +65,10 @@ func (t Task) Shapes() (Shapes, error) {
 	if err != nil {
 		return Shapes{}, fmt.Errorf("corpus: %w", err)
 	}
-	return Shapes{Batch: t.Batch, Length: n.Input, Decoder: n.Target, Lengths: t.objective() != objective.CausalLM}, nil
+	if t.DocumentMask && t.objective() != objective.CausalLM {
+		return Shapes{}, fmt.Errorf("corpus: a document mask needs %s, found %s", objective.CausalLM, t.objective())
+	}
+	return Shapes{Batch: t.Batch, Length: n.Input, Decoder: n.Target, Lengths: t.objective() != objective.CausalLM, Documents: t.DocumentMask}, nil
 }
 
 // Sentinels is the number of ids at the end of the model's vocabulary that the task takes for
@@ -89,7 +95,7 @@ func (t Task) open() (Shapes, cut, rows, error) {
 		return Shapes{}, cut{}, nil, err
 	}
 	var v *vocabulary
-	if t.objective() != objective.CausalLM {
+	if t.objective() != objective.CausalLM || t.DocumentMask {
 		if v, err = newVocabulary(t); err != nil {
 			return Shapes{}, cut{}, nil, err
 		}
@@ -105,7 +111,7 @@ func (t Task) open() (Shapes, cut, rows, error) {
 	case objective.PrefixLM:
 		return shapes, cut{n, n, s + 1}, prefix{v}, nil
 	}
-	return shapes, cut{n, n + 1, 2}, causal{}, nil
+	return shapes, cut{n, n + 1, 2}, causal{v}, nil
 }
 
 // vocabulary is what objectives need to know of a tokenizer.
@@ -119,7 +125,7 @@ type vocabulary struct {
 
 func newVocabulary(t Task) (*vocabulary, error) {
 	if t.Tokenizer == nil {
-		return nil, fmt.Errorf("corpus: %s needs the stream's tokenizer, for its special tokens", t.Objective)
+		return nil, fmt.Errorf("corpus: %s needs the stream's tokenizer, for its special tokens", t.objective())
 	}
 	v := &vocabulary{used: t.Tokenizer.VocabSize(), model: t.Vocab}
 	v.special = make([]bool, v.used)
@@ -135,7 +141,7 @@ func newVocabulary(t Task) (*vocabulary, error) {
 		if ok {
 			*token.to, v.special[id] = int64(id), true
 		} else if token.needed {
-			return nil, fmt.Errorf("corpus: %s needs the token %s, which the tokenizer does not have", t.Objective, token.name)
+			return nil, fmt.Errorf("corpus: %s needs the token %s, which the tokenizer does not have", t.objective(), token.name)
 		}
 	}
 	for id := range v.special {

@@ -37,6 +37,7 @@ const (
 	Labels        = "labels"         // int64 [B,S], with decoder_tokens [B,T]: what position t predicts
 	Lengths       = "lengths"        // int64 [B]: tokens from there on are padding; encoders and encoder-decoders
 	DecoderTokens = "decoder_tokens" // int64 [B,T]: encoder-decoders
+	Documents     = "documents"      // int64 [B,S]: a number for each document of a row; decoders with training.document_mask
 )
 
 // maxBytes bounds what Read takes in.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"march/evalsuite"
 	"march/results"
@@ -31,20 +32,33 @@ type ReadySuite struct{ evalsuite.Suite }
 // Items is the suite itself.
 func (s ReadySuite) Items(*Lab, variants.Config) (evalsuite.Suite, error) { return s.Suite, nil }
 
-// Perplexity scores the validation stream of the lab's data.
-type Perplexity struct{}
+// Perplexity scores the validation stream of the lab's data, or the test stream.
+type Perplexity struct{ Test bool }
 
-// Name is "ppl".
-func (Perplexity) Name() string { return "ppl" }
+// Name is "ppl", or "ppl-test".
+func (p Perplexity) Name() string {
+	if p.Test {
+		return "ppl-test"
+	}
+	return "ppl"
+}
 
-// Items is the perplexity of the validation stream.
-func (Perplexity) Items(l *Lab, c variants.Config) (evalsuite.Suite, error) {
-	return l.perplexity(c, 0)
+// Items is the perplexity of the stream.
+func (p Perplexity) Items(l *Lab, c variants.Config) (evalsuite.Suite, error) {
+	return l.perplexity(c, p.Test, 0)
+}
+
+// CheckSuites reports a suite of which the lab's data have nothing.
+func (l *Lab) CheckSuites() error {
+	if slices.Contains(l.Suites, Suite(Perplexity{Test: true})) && l.Data.Test().Len() == 0 {
+		return fmt.Errorf("suite ppl-test: the data %s have no documents for a test; march data prepare keeps some with --test-fraction", l.DataName)
+	}
+	return nil
 }
 
 // limitOf is the limit that holds for a suite: perplexity has its own.
 func (l *Lab) limitOf(s Suite) int {
-	if s.Name() == "ppl" {
+	if _, ok := s.(Perplexity); ok {
 		return 0
 	}
 	return l.Options.Limit

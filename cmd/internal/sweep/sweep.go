@@ -222,7 +222,8 @@ func (l *Lab) train(ctx context.Context, c Cell, resume bool) (*trainloop.Result
 
 func (l *Lab) batches(c Cell, s trainloop.Settings) (*corpus.Shuffled, error) {
 	return corpus.NewShuffled(l.Data.Train(), corpus.Task{
-		Objective: s.Objective, Batch: s.MicroBatch, Length: s.Length, Tokenizer: l.Data.Tokenizer(), Vocab: c.Variant.Config.Vocab}, c.Seed)
+		Objective: s.Objective, Batch: s.MicroBatch, Length: s.Length, Tokenizer: l.Data.Tokenizer(), Vocab: c.Variant.Config.Vocab,
+		DocumentMask: c.Variant.Config.Training.DocumentMask}, c.Seed)
 }
 
 // program writes the run's program unless the folder has it.
@@ -293,7 +294,7 @@ func (l *Lab) validate(ctx context.Context, c Cell, e *trainloop.Engine) (float6
 		return 0, err
 	}
 	defer m.Close()
-	p, err := l.perplexity(c.Variant.Config, 1)
+	p, err := l.perplexity(c.Variant.Config, false, 1)
 	if err != nil {
 		return 0, err
 	}
