@@ -2,6 +2,7 @@ package graphgen
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -12,13 +13,6 @@ import (
 
 	"march/graphgen/onnxpb"
 )
-
-// Opset is the version of ai.onnx operators that graphs are written in: the newest with
-// CUDA kernels for all that march uses.
-const Opset = 18
-
-// irVersion is the file format's version that goes with Opset 18.
-const irVersion = 8
 
 // largeFill is the number of elements from which a filled constant is made at run time
 // instead of being written out.
@@ -33,6 +27,7 @@ var dataTypes = map[DType]onnxpb.TensorProto_DataType{
 type EncodeOptions struct {
 	Name     string            // of the graph
 	Metadata map[string]string // properties of the model
+	Opset    int               // version of ai.onnx operators, one of [Opsets]; 0: [Opset]
 	// Weights gives inputs that become initializers, by name: where their values lie.
 	Weights map[string]External
 }
@@ -45,12 +40,16 @@ type External struct {
 
 // Encode writes the program as an ONNX model.
 func (p *Program) Encode(o EncodeOptions) ([]byte, error) {
+	o.Opset = cmp.Or(o.Opset, Opset)
+	if err := CheckOpset(o.Opset); err != nil {
+		return nil, err
+	}
 	e := encoder{p: p, names: map[*Tensor]string{}, taken: map[string]int{}, opts: o}
 	m := &onnxpb.ModelProto{
-		IrVersion:    proto.Int64(irVersion),
+		IrVersion:    proto.Int64(irVersion(o.Opset)),
 		ProducerName: proto.String("march"),
 		Graph:        e.graph(),
-		OpsetImport:  []*onnxpb.OperatorSetIdProto{{Domain: proto.String(""), Version: proto.Int64(Opset)}},
+		OpsetImport:  []*onnxpb.OperatorSetIdProto{{Domain: proto.String(""), Version: proto.Int64(int64(o.Opset))}},
 	}
 	if p.Target.contrib() {
 		m.OpsetImport = append(m.OpsetImport, &onnxpb.OperatorSetIdProto{Domain: proto.String("com.microsoft"), Version: proto.Int64(1)})
@@ -113,7 +112,8 @@ func (e *encoder) node(n *Node) {
 	if n.Op.Domain != "" {
 		pb.Domain = proto.String(n.Op.Domain)
 	}
-	for _, t := range n.In {
+	in, attrs := forOpset(n, e.opts.Opset)
+	for _, t := range in {
 		pb.Input = append(pb.Input, e.name(t))
 	}
 	for len(pb.Input) > 0 && pb.Input[len(pb.Input)-1] == "" {
@@ -131,15 +131,15 @@ func (e *encoder) node(n *Node) {
 			e.pb.ValueInfo = append(e.pb.ValueInfo, e.valueInfo(e.names[t], t))
 		}
 	}
-	keys := make([]string, 0, len(n.Attrs))
-	for k := range n.Attrs {
+	keys := make([]string, 0, len(attrs))
+	for k := range attrs {
 		if !strings.HasPrefix(k, "_") {
 			keys = append(keys, k)
 		}
 	}
 	slices.Sort(keys)
 	for _, k := range keys {
-		pb.Attribute = append(pb.Attribute, e.attribute(k, n.Attrs[k]))
+		pb.Attribute = append(pb.Attribute, e.attribute(k, attrs[k]))
 	}
 	e.pb.Node = append(e.pb.Node, pb)
 }

@@ -272,10 +272,12 @@ func (c Config) Single(d Dims) (*Graph, error) {
 			for i, p := range params {
 				mName, vName := MomentNames(p.Name)
 				m1, m2 := m.g.Input(mName, graphgen.Float32, p.Shape...), m.g.Input(vName, graphgen.Float32, p.Shape...)
-				p2, n1, n2 := s.Update(m.tensor[p.Name], m1, m2, grads[i], p.Decay)
-				m.g.Output(NewName(p.Name), p2)
-				m.g.Output(NewName(mName), n1)
-				m.g.Output(NewName(vName), n2)
+				m.g.In(p.Name, func() {
+					p2, n1, n2 := s.Update(m.tensor[p.Name], m1, m2, grads[i], p.Decay)
+					m.g.Output(NewName(p.Name), p2)
+					m.g.Output(NewName(mName), n1)
+					m.g.Output(NewName(vName), n2)
+				})
 			}
 		})
 		return nil
@@ -329,12 +331,27 @@ func (m *model) dynamic() Dims {
 	return d
 }
 
+// sizes are those that are given, or dynamic ones for the zero value.
+func (m *model) sizes(d Dims) (Dims, error) {
+	if d == (Dims{}) {
+		return m.dynamic(), nil
+	}
+	return d, d.valid(m.c)
+}
+
 // Eval scores labels (eval.onnx): logprob float32 of each label, 0 where there is none,
 // and top int64, the most likely token, both in the labels' shape. All sizes are dynamic.
-func (c Config) Eval() (*Graph, error) {
+func (c Config) Eval() (*Graph, error) { return c.EvalOf(Dims{}) }
+
+// EvalOf is Eval for batches of these sizes; of the zero value, for any.
+func (c Config) EvalOf(d Dims) (*Graph, error) {
 	m := newModel(c)
 	err := build(func() error {
-		f := m.forward(m.dynamic())
+		d, err := m.sizes(d)
+		if err != nil {
+			return err
+		}
+		f := m.forward(d)
 		logprob, top := graphgen.LabelScores(f.logits(), f.labels())
 		m.g.Output("logprob", graphgen.Reshape(logprob, f.dims.Batch, f.dims.labelled()))
 		m.g.Output("top", graphgen.Reshape(top, f.dims.Batch, f.dims.labelled()))
@@ -345,10 +362,17 @@ func (c Config) Eval() (*Graph, error) {
 
 // Infer gives logits float32 [B,S,V], of an encoder-decoder [B,T,V] (infer.onnx). All
 // sizes are dynamic.
-func (c Config) Infer() (*Graph, error) {
+func (c Config) Infer() (*Graph, error) { return c.InferOf(Dims{}) }
+
+// InferOf is Infer for batches of these sizes; of the zero value, for any.
+func (c Config) InferOf(d Dims) (*Graph, error) {
 	m := newModel(c)
 	err := build(func() error {
-		f := m.forward(m.dynamic())
+		d, err := m.sizes(d)
+		if err != nil {
+			return err
+		}
+		f := m.forward(d)
 		m.g.Output("logits", graphgen.Reshape(f.logits(), f.dims.Batch, f.dims.labelled(), c.Vocab))
 		return nil
 	})

@@ -25,6 +25,10 @@ import (
 // Options say how a program is emitted.
 type Options struct {
 	Target graphgen.Target // "": portable
+	Opset  int             // version of ai.onnx operators; 0: [graphgen.Opset]
+	// Static gives eval.onnx and infer.onnx the sizes of a micro-batch, in place of sizes that are
+	// known when the graph runs.
+	Static bool
 	// Precision is what graphs that train compute in: fp32 or bf16 ([Precisions]); "": fp32.
 	Precision string
 	Batch     int // sequences of a micro-batch; 0: [DefaultBatch]
@@ -93,6 +97,9 @@ func write(dir string, v variants.Variant, o Options) (*manifest.Manifest, error
 	if o.Target == "" {
 		o.Target = graphgen.Portable
 	}
+	if o.Opset == 0 {
+		o.Opset = graphgen.Opset
+	}
 	if o.Precision == "" {
 		o.Precision = "fp32"
 	}
@@ -144,6 +151,9 @@ func (o Options) check(c variants.Config) error {
 	if _, err := graphgen.ParseTarget(string(o.Target)); err != nil {
 		return err
 	}
+	if err := graphgen.CheckOpset(o.Opset); err != nil {
+		return err
+	}
 	if !slices.Contains(Precisions(), o.Precision) {
 		return fmt.Errorf("precision %q is not one of %v", o.Precision, Precisions())
 	}
@@ -174,7 +184,7 @@ func describe(v variants.Variant, o Options) (*manifest.Manifest, error) {
 	}
 	m := &manifest.Manifest{
 		Producer: "march", Study: v.Study, Variant: v.Name(), About: v.Doc, Source: v.Source, Scale: v.Scale, Arch: c.Arch,
-		Target: string(o.Target), Precision: o.Precision, Deterministic: o.Deterministic, Recompute: recomputed(o.Recompute), LossChunks: chunked(o.LossChunks), Opset: graphgen.Opset, Batch: o.Batch, Length: o.Length, MaxLength: c.Length,
+		Target: string(o.Target), Precision: o.Precision, Deterministic: o.Deterministic, Recompute: recomputed(o.Recompute), LossChunks: chunked(o.LossChunks), Opset: o.Opset, Batch: o.Batch, Length: o.Length, MaxLength: c.Length,
 		Vocab: c.Vocab, Seed: o.Seed, Graphs: map[string]*manifest.Graph{}, Files: map[string]manifest.Digest{},
 	}
 	if m.Config, err = json.Marshal(c); err != nil {
@@ -257,9 +267,9 @@ func (w *writer) graph(name string) error {
 	case "step":
 		g, err = c.Single(d)
 	case "eval":
-		g, err = c.Eval()
+		g, err = c.EvalOf(w.served(d))
 	case "infer":
-		g, err = c.Infer()
+		g, err = c.InferOf(w.served(d))
 	default:
 		err = fmt.Errorf("no such graph; wanted one of %v", Graphs())
 	}
@@ -277,7 +287,7 @@ func (w *writer) graph(name string) error {
 	if err := checkInPlace(name, p.Graph); err != nil {
 		return err
 	}
-	enc := graphgen.EncodeOptions{Name: w.variant.FullName() + "/" + name, Metadata: map[string]string{
+	enc := graphgen.EncodeOptions{Opset: o.Opset, Name: w.variant.FullName() + "/" + name, Metadata: map[string]string{
 		"variant": w.variant.FullName(), "arch": c.Arch, "scale": w.variant.Scale, "graph": name, "target": string(o.Target), "precision": o.Precision, "config": string(w.m.Config)}}
 	if name == "infer" {
 		enc.Weights = w.weights
@@ -293,6 +303,14 @@ func (w *writer) graph(name string) error {
 	w.m.Graphs[name] = describeGraph(file, p.Graph, enc.Weights)
 	w.digest(file, b)
 	return atomicfile.WriteFile(filepath.Join(w.dir, file), b)
+}
+
+// served are the sizes of the graphs that do not train.
+func (w *writer) served(d variants.Dims) variants.Dims {
+	if !w.options.Static {
+		return variants.Dims{}
+	}
+	return variants.Dims{Batch: d.Batch, Length: d.Length, Decoder: d.Decoder}
 }
 
 func (w *writer) digest(file string, b []byte) {
