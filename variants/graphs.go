@@ -131,13 +131,17 @@ func (m *model) forward(d Dims) *forward {
 }
 
 // labels declares the labels, as rows.
-func (f *forward) labels() *graphgen.Tensor {
-	return graphgen.Reshape(f.input(Labels, f.dims.Batch, f.dims.labelled()), f.last.rows())
+func (f *forward) labels() (labels *graphgen.Tensor) {
+	f.g.In("loss", func() {
+		labels = graphgen.Reshape(f.input(Labels, f.dims.Batch, f.dims.labelled()), f.last.rows())
+	})
+	return labels
 }
 
 // logits is the hidden states times the table, [N,V].
-func (f *forward) logits() *graphgen.Tensor {
-	return graphgen.LinearT(f.hidden, f.table(), f.outputBias())
+func (f *forward) logits() (logits *graphgen.Tensor) {
+	f.g.In("output", func() { logits = graphgen.LinearT(f.hidden, f.table(), f.outputBias()) })
+	return logits
 }
 
 // lossAndGradients builds the forward pass of a training graph, declares its outputs, and
@@ -352,9 +356,12 @@ func (c Config) EvalOf(d Dims) (*Graph, error) {
 			return err
 		}
 		f := m.forward(d)
-		logprob, top := graphgen.LabelScores(f.logits(), f.labels())
-		m.g.Output("logprob", graphgen.Reshape(logprob, f.dims.Batch, f.dims.labelled()))
-		m.g.Output("top", graphgen.Reshape(top, f.dims.Batch, f.dims.labelled()))
+		logits, labels := f.logits(), f.labels()
+		m.g.In("scores", func() {
+			logprob, top := graphgen.LabelScores(logits, labels)
+			m.g.Output("logprob", graphgen.Reshape(logprob, f.dims.Batch, f.dims.labelled()))
+			m.g.Output("top", graphgen.Reshape(top, f.dims.Batch, f.dims.labelled()))
+		})
 		return nil
 	})
 	return &Graph{m.g, m.read()}, err
@@ -373,7 +380,10 @@ func (c Config) InferOf(d Dims) (*Graph, error) {
 			return err
 		}
 		f := m.forward(d)
-		m.g.Output("logits", graphgen.Reshape(f.logits(), f.dims.Batch, f.dims.labelled(), c.Vocab))
+		logits := f.logits()
+		m.g.In("output", func() {
+			m.g.Output("logits", graphgen.Reshape(logits, f.dims.Batch, f.dims.labelled(), c.Vocab))
+		})
 		return nil
 	})
 	return &Graph{m.g, m.read()}, err
