@@ -46,7 +46,7 @@ check-onnx: build $(CHECKER)/bin/python
 	bin/march gen --variant baseline+act=silu+glu=true+ff=256 --variant baseline+heads=12+qkv_dim=8 --variant gpt2 --scale tiny --out bin/checked/portable > /dev/null
 	bin/march gen --variant baseline --variant very_wide_cycle --variant heads/baseline --variant gpt2 --scale tiny --target ort --out bin/checked/ort > /dev/null
 	bin/march gen --variant very_wide_cycle --out bin/checked/paper > /dev/null
-	for opset in 17 23 28; do bin/march gen --variant universal_act --variant heads/baseline --scale tiny --opset $$opset --shapes static --out bin/checked/opset-$$opset > /dev/null || exit 1; done
+	for opset in 17 23 28; do bin/march gen --variant universal_act --variant heads/baseline --scale tiny --opset $$opset --shapes static --training-info --out bin/checked/opset-$$opset > /dev/null || exit 1; done
 	$(CHECKER)/bin/python tools/oracle/check_onnx.py bin/checked
 
 $(CHECKER)/bin/python:

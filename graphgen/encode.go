@@ -254,15 +254,15 @@ func (e *encoder) valueInfo(name string, t *Tensor) *onnxpb.ValueInfoProto {
 }
 
 func (e *encoder) external(t *Tensor, x External) *onnxpb.TensorProto {
-	entry := func(k, v string) *onnxpb.StringStringEntryProto {
-		return &onnxpb.StringStringEntryProto{Key: proto.String(k), Value: proto.String(v)}
-	}
 	return &onnxpb.TensorProto{
 		Name: proto.String(t.name), DataType: proto.Int32(int32(dataTypes[t.DType()])), Dims: dims(t.Shape()),
-		DataLocation: onnxpb.TensorProto_EXTERNAL.Enum(),
-		ExternalData: []*onnxpb.StringStringEntryProto{
-			entry("location", x.File), entry("offset", fmt.Sprint(x.Offset)), entry("length", fmt.Sprint(x.Length))},
+		DataLocation: onnxpb.TensorProto_EXTERNAL.Enum(), ExternalData: x.entries(),
 	}
+}
+
+// entries are the place as ONNX has it.
+func (x External) entries() []*onnxpb.StringStringEntryProto {
+	return []*onnxpb.StringStringEntryProto{entry("location", x.File), entry("offset", fmt.Sprint(x.Offset)), entry("length", fmt.Sprint(x.Length))}
 }
 
 func dims(s []int) []int64 {

@@ -37,6 +37,7 @@ var genCommand = command{
 		f.IntVar(&g.opset, "opset", graphgen.Opset, fmt.Sprintf("`VERSION` of ai.onnx operators, %d to %d; one newer than a runtime knows does not load there", graphgen.OldestOpset, graphgen.NewestOpset))
 		f.StringVar(&g.shapes, "shapes", "dynamic", "`SIZES` of eval.onnx and infer.onnx: "+joined(shapes)+"; static has those of the micro-batch, as the graphs that train always have")
 		f.StringVar(&g.precision, "precision", "fp32", "`ARITHMETIC` of the graphs that train: "+joined(program.Precisions())+"; parameters and optimizer are fp32 in both")
+		f.BoolVar(&g.training, "training-info", false, "also write "+program.TrainingFile+": the model with its training step in ONNX's own form, TrainingInfoProto")
 		g.memory = addMemoryFlags(f)
 		f.IntVar(&g.batch, "batch", 0, "`SEQUENCES` of a micro-batch (default: as many as an optimizer step has, up to 16,384 tokens)")
 		f.IntVar(&g.seq, "seq", 0, "`TOKENS` of a sequence (default: all positions of the model)")
@@ -76,6 +77,7 @@ type generation struct {
 	target, precision string
 	opset             int
 	shapes            string
+	training          bool
 	memory            *memoryFlags
 	batch, seq, vocab int
 	seed              uint64
@@ -161,7 +163,7 @@ func (g *generation) generate(ctx context.Context, e *env, models []variants.Var
 		if len(models) > 1 {
 			e.logf("%d/%d %s", i+1, len(models), folder)
 		}
-		m, err := program.Write(folder, v, program.Options{Target: graphgen.Target(g.target), Opset: g.opset, Static: g.shapes == "static", Precision: g.precision, Recompute: g.memory.recompute, LossChunks: g.memory.lossChunks, Batch: g.batch, Length: g.seq, Seed: g.seed})
+		m, err := program.Write(folder, v, program.Options{Target: graphgen.Target(g.target), Opset: g.opset, Static: g.shapes == "static", TrainingInfo: g.training, Precision: g.precision, Recompute: g.memory.recompute, LossChunks: g.memory.lossChunks, Batch: g.batch, Length: g.seq, Seed: g.seed})
 		if err != nil {
 			return nil, err
 		}
@@ -200,6 +202,7 @@ var fileAbout = []struct{ file, about string }{
 	{"grad.onnx", "gradients of a micro-batch, added up"},
 	{"update.onnx", "the optimizer: clipping and AdamW"},
 	{"step.onnx", "a whole step in one, for other tools"},
+	{program.TrainingFile, "model and step in one (TrainingInfoProto)"},
 	{"eval.onnx", "log-probability of each label"},
 	{"infer.onnx", "tokens to logits"},
 	{program.InitFile, "start values; infer.onnx reads them"},
