@@ -113,7 +113,7 @@ def page(cells: Path, variants: list[tuple[str, str]]) -> str:
         *(row([r.name, version(cells, r.name), r.about]) for r in runs), "",
     ]
     if missing:
-        lines += [f"Not run, as they could not be installed: {', '.join(missing)}.", ""]
+        lines += [f"Not run where this page was made: {', '.join(missing)}.", ""]
     lines += ["## How many run", "", "Variants with an error under the bound, and the largest such error.", "", *overview(known, [r.name for r in runs]), ""]
     for graph in GRAPHS:
         lines += [f"## {graph}.onnx", "", row(["variant", "arch", *(r.name for r in runs)]), row(["---"] * (len(runs) + 2))]
