@@ -7,7 +7,7 @@ CHECKER  := $(CACHE)/checker-onnx-1.23.2
 STATIC   := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
-.PHONY: all setup setup-cuda build bench test test-race test-tools check-onnx lint generate goldens clean
+.PHONY: all setup setup-cuda build bench test test-race test-tools check-onnx lint generate goldens examples interop clean
 
 all: build
 
@@ -46,12 +46,26 @@ check-onnx: build $(CHECKER)/bin/python
 	bin/march gen --variant baseline+act=silu+glu=true+ff=256 --variant baseline+heads=12+qkv_dim=8 --variant gpt2 --scale tiny --out bin/checked/portable > /dev/null
 	bin/march gen --variant baseline --variant very_wide_cycle --variant heads/baseline --variant gpt2 --scale tiny --target ort --out bin/checked/ort > /dev/null
 	bin/march gen --variant very_wide_cycle --out bin/checked/paper > /dev/null
+	for opset in 17 23 28; do bin/march gen --variant universal_act --variant heads/baseline --scale tiny --opset $$opset --shapes static --training-info --out bin/checked/opset-$$opset > /dev/null || exit 1; done
 	$(CHECKER)/bin/python tools/oracle/check_onnx.py bin/checked
 
 $(CHECKER)/bin/python:
 	$(PYTHON) -m venv $(CHECKER).new
 	$(CHECKER).new/bin/python -m pip install --quiet onnx==1.23.2 numpy==2.4.6
 	rm -rf $(CHECKER) && mv $(CHECKER).new $(CHECKER)
+
+# Twenty steps of step.onnx in Python, JavaScript, Rust and Java, compared with march train.
+examples: setup build $(CACHE)/examples-python/bin/python
+	$(CACHE)/examples-python/bin/python examples/run.py
+
+$(CACHE)/examples-python/bin/python:
+	$(PYTHON) -m venv $(CACHE)/examples-python.new
+	$(CACHE)/examples-python.new/bin/python -m pip install --quiet onnxruntime==1.30.0 numpy==2.4.6 safetensors==0.8.0
+	rm -rf $(CACHE)/examples-python && mv $(CACHE)/examples-python.new $(CACHE)/examples-python
+
+# Every variant in every runtime (docs/interop.md); needs tools/oracle/requirements.txt.
+interop: build
+	$(PYTHON) tools/interop/interop.py
 
 lint:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go' | grep -v '\.pb\.go$$'))" || { gofmt -l $$(git ls-files '*.go' | grep -v '\.pb\.go$$'); echo "gofmt would change these files"; exit 1; }

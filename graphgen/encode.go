@@ -2,6 +2,7 @@ package graphgen
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -12,13 +13,6 @@ import (
 
 	"march/graphgen/onnxpb"
 )
-
-// Opset is the version of ai.onnx operators that graphs are written in: the newest with
-// CUDA kernels for all that march uses.
-const Opset = 18
-
-// irVersion is the file format's version that goes with Opset 18.
-const irVersion = 8
 
 // largeFill is the number of elements from which a filled constant is made at run time
 // instead of being written out.
@@ -33,6 +27,7 @@ var dataTypes = map[DType]onnxpb.TensorProto_DataType{
 type EncodeOptions struct {
 	Name     string            // of the graph
 	Metadata map[string]string // properties of the model
+	Opset    int               // version of ai.onnx operators, one of [Opsets]; 0: [Opset]
 	// Weights gives inputs that become initializers, by name: where their values lie.
 	Weights map[string]External
 }
@@ -45,12 +40,16 @@ type External struct {
 
 // Encode writes the program as an ONNX model.
 func (p *Program) Encode(o EncodeOptions) ([]byte, error) {
+	o.Opset = cmp.Or(o.Opset, Opset)
+	if err := CheckOpset(o.Opset); err != nil {
+		return nil, err
+	}
 	e := encoder{p: p, names: map[*Tensor]string{}, taken: map[string]int{}, opts: o}
 	m := &onnxpb.ModelProto{
-		IrVersion:    proto.Int64(irVersion),
+		IrVersion:    proto.Int64(irVersion(o.Opset)),
 		ProducerName: proto.String("march"),
 		Graph:        e.graph(),
-		OpsetImport:  []*onnxpb.OperatorSetIdProto{{Domain: proto.String(""), Version: proto.Int64(Opset)}},
+		OpsetImport:  []*onnxpb.OperatorSetIdProto{{Domain: proto.String(""), Version: proto.Int64(int64(o.Opset))}},
 	}
 	if p.Target.contrib() {
 		m.OpsetImport = append(m.OpsetImport, &onnxpb.OperatorSetIdProto{Domain: proto.String("com.microsoft"), Version: proto.Int64(1)})
@@ -116,14 +115,15 @@ func (e *encoder) node(n *Node) {
 	if n.Op.Domain != "" {
 		pb.Domain = proto.String(n.Op.Domain)
 	}
+	in, attrs := forOpset(n, e.opts.Opset)
 	var slots []int // of a kernel's inputs, where some are left out
-	for i, t := range n.In {
+	for i, t := range in {
 		if n.Op.Kernel && t == nil {
 			continue // ONNX Runtime takes no gaps here
 		}
 		pb.Input, slots = append(pb.Input, e.name(t)), append(slots, i)
 	}
-	if n.Op.Kernel && len(slots) < len(n.In) {
+	if n.Op.Kernel && len(slots) < len(in) {
 		pb.Attribute = append(pb.Attribute, e.attribute("inputs", slots))
 	}
 	for len(pb.Input) > 0 && pb.Input[len(pb.Input)-1] == "" {
@@ -141,15 +141,15 @@ func (e *encoder) node(n *Node) {
 			e.pb.ValueInfo = append(e.pb.ValueInfo, e.valueInfo(e.names[t], t))
 		}
 	}
-	keys := make([]string, 0, len(n.Attrs))
-	for k := range n.Attrs {
+	keys := make([]string, 0, len(attrs))
+	for k := range attrs {
 		if !strings.HasPrefix(k, "_") {
 			keys = append(keys, k)
 		}
 	}
 	slices.Sort(keys)
 	for _, k := range keys {
-		pb.Attribute = append(pb.Attribute, e.attribute(k, n.Attrs[k]))
+		pb.Attribute = append(pb.Attribute, e.attribute(k, attrs[k]))
 	}
 	e.pb.Node = append(e.pb.Node, pb)
 }
@@ -264,15 +264,15 @@ func (e *encoder) valueInfo(name string, t *Tensor) *onnxpb.ValueInfoProto {
 }
 
 func (e *encoder) external(t *Tensor, x External) *onnxpb.TensorProto {
-	entry := func(k, v string) *onnxpb.StringStringEntryProto {
-		return &onnxpb.StringStringEntryProto{Key: proto.String(k), Value: proto.String(v)}
-	}
 	return &onnxpb.TensorProto{
 		Name: proto.String(t.name), DataType: proto.Int32(int32(dataTypes[t.DType()])), Dims: dims(t.Shape()),
-		DataLocation: onnxpb.TensorProto_EXTERNAL.Enum(),
-		ExternalData: []*onnxpb.StringStringEntryProto{
-			entry("location", x.File), entry("offset", fmt.Sprint(x.Offset)), entry("length", fmt.Sprint(x.Length))},
+		DataLocation: onnxpb.TensorProto_EXTERNAL.Enum(), ExternalData: x.entries(),
 	}
+}
+
+// entries are the place as ONNX has it.
+func (x External) entries() []*onnxpb.StringStringEntryProto {
+	return []*onnxpb.StringStringEntryProto{entry("location", x.File), entry("offset", fmt.Sprint(x.Offset)), entry("length", fmt.Sprint(x.Length))}
 }
 
 func dims(s []int) []int64 {

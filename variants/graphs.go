@@ -135,13 +135,17 @@ func (m *model) forward(d Dims) *forward {
 }
 
 // labels declares the labels, as rows.
-func (f *forward) labels() *graphgen.Tensor {
-	return graphgen.Reshape(f.input(Labels, f.dims.Batch, f.dims.labelled()), f.last.rows())
+func (f *forward) labels() (labels *graphgen.Tensor) {
+	f.g.In("loss", func() {
+		labels = graphgen.Reshape(f.input(Labels, f.dims.Batch, f.dims.labelled()), f.last.rows())
+	})
+	return labels
 }
 
 // logits is the hidden states times the table, [N,V].
-func (f *forward) logits() *graphgen.Tensor {
-	return graphgen.LinearT(f.hidden, f.table(), f.outputBias())
+func (f *forward) logits() (logits *graphgen.Tensor) {
+	f.g.In("output", func() { logits = graphgen.LinearT(f.hidden, f.table(), f.outputBias()) })
+	return logits
 }
 
 // lossAndGradients builds the forward pass of a training graph, declares its outputs, and
@@ -276,10 +280,12 @@ func (c Config) Single(d Dims) (*Graph, error) {
 			for i, p := range params {
 				mName, vName := MomentNames(p.Name)
 				m1, m2 := m.g.Input(mName, graphgen.Float32, p.Shape...), m.g.Input(vName, graphgen.Float32, p.Shape...)
-				p2, n1, n2 := s.Update(m.tensor[p.Name], m1, m2, grads[i], p.Decay)
-				m.g.Output(NewName(p.Name), p2)
-				m.g.Output(NewName(mName), n1)
-				m.g.Output(NewName(vName), n2)
+				m.g.In(p.Name, func() {
+					p2, n1, n2 := s.Update(m.tensor[p.Name], m1, m2, grads[i], p.Decay)
+					m.g.Output(NewName(p.Name), p2)
+					m.g.Output(NewName(mName), n1)
+					m.g.Output(NewName(vName), n2)
+				})
 			}
 		})
 		return nil
@@ -333,15 +339,33 @@ func (m *model) dynamic() Dims {
 	return d
 }
 
+// sizes are those that are given, or dynamic ones for the zero value.
+func (m *model) sizes(d Dims) (Dims, error) {
+	if d == (Dims{}) {
+		return m.dynamic(), nil
+	}
+	return d, d.valid(m.c)
+}
+
 // Eval scores labels (eval.onnx): logprob float32 of each label, 0 where there is none,
 // and top int64, the most likely token, both in the labels' shape. All sizes are dynamic.
-func (c Config) Eval() (*Graph, error) {
+func (c Config) Eval() (*Graph, error) { return c.EvalOf(Dims{}) }
+
+// EvalOf is Eval for batches of these sizes; of the zero value, for any.
+func (c Config) EvalOf(d Dims) (*Graph, error) {
 	m := newModel(c)
 	err := build(func() error {
-		f := m.forward(m.dynamic())
-		logprob, top := graphgen.LabelScores(f.logits(), f.labels())
-		m.g.Output("logprob", graphgen.Reshape(logprob, f.dims.Batch, f.dims.labelled()))
-		m.g.Output("top", graphgen.Reshape(top, f.dims.Batch, f.dims.labelled()))
+		d, err := m.sizes(d)
+		if err != nil {
+			return err
+		}
+		f := m.forward(d)
+		logits, labels := f.logits(), f.labels()
+		m.g.In("scores", func() {
+			logprob, top := graphgen.LabelScores(logits, labels)
+			m.g.Output("logprob", graphgen.Reshape(logprob, f.dims.Batch, f.dims.labelled()))
+			m.g.Output("top", graphgen.Reshape(top, f.dims.Batch, f.dims.labelled()))
+		})
 		return nil
 	})
 	return &Graph{m.g, m.read()}, err
@@ -349,12 +373,22 @@ func (c Config) Eval() (*Graph, error) {
 
 // Infer gives logits float32 [B,S,V], of an encoder-decoder [B,T,V] (infer.onnx). All
 // sizes are dynamic. A row is one document.
-func (c Config) Infer() (*Graph, error) {
+func (c Config) Infer() (*Graph, error) { return c.InferOf(Dims{}) }
+
+// InferOf is Infer for batches of these sizes; of the zero value, for any.
+func (c Config) InferOf(d Dims) (*Graph, error) {
 	c.Training.DocumentMask = false
 	m := newModel(c)
 	err := build(func() error {
-		f := m.forward(m.dynamic())
-		m.g.Output("logits", graphgen.Reshape(f.logits(), f.dims.Batch, f.dims.labelled(), c.Vocab))
+		d, err := m.sizes(d)
+		if err != nil {
+			return err
+		}
+		f := m.forward(d)
+		logits := f.logits()
+		m.g.In("output", func() {
+			m.g.Output("logits", graphgen.Reshape(logits, f.dims.Batch, f.dims.labelled(), c.Vocab))
+		})
 		return nil
 	})
 	return &Graph{m.g, m.read()}, err

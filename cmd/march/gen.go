@@ -28,12 +28,16 @@ var genCommand = command{
 		{"march gen --variant very_wide_cycle", "into programs/sharing/very_wide_cycle/decoder"},
 		{"march gen --variant 'deep_*' --scale tiny --target ort --out /tmp/deep", "several, with operators that ONNX Runtime alone has"},
 		{"march gen --variant baseline --set heads=12 --set qkv_dim=32 --seq 256 --batch 4", "twelve heads of 32, four sequences of 256 tokens a micro-batch"},
+		{"march gen --variant gpt2 --opset 17 --shapes static", "for an older runtime, or one that wants to know all sizes"},
 		{"march gen --config mine.yaml --out mine", "a model of your own"},
 	},
 	setup: func(f *pflag.FlagSet) action {
 		g := &generation{selection: selectFlags(f, "paper")}
 		f.StringVar(&g.target, "target", string(graphgen.Portable), "`OPERATORS` of the graphs: "+joined(graphgen.Targets())+"; portable has those of ai.onnx alone")
+		f.IntVar(&g.opset, "opset", graphgen.Opset, fmt.Sprintf("`VERSION` of ai.onnx operators, %d to %d; one newer than a runtime knows does not load there", graphgen.OldestOpset, graphgen.NewestOpset))
+		f.StringVar(&g.shapes, "shapes", "dynamic", "`SIZES` of eval.onnx and infer.onnx: "+joined(shapes)+"; static has those of the micro-batch, as the graphs that train always have")
 		f.StringVar(&g.precision, "precision", "fp32", "`ARITHMETIC` of the graphs that train: "+joined(program.Precisions())+"; parameters and optimizer are fp32 in both")
+		f.BoolVar(&g.training, "training-info", false, "also write "+program.TrainingFile+": the model with its training step in ONNX's own form, TrainingInfoProto")
 		g.memory = addMemoryFlags(f)
 		f.IntVar(&g.batch, "batch", 0, "`SEQUENCES` of a micro-batch (default: as many as an optimizer step has, up to 16,384 tokens)")
 		f.IntVar(&g.seq, "seq", 0, "`TOKENS` of a sequence (default: all positions of the model)")
@@ -64,10 +68,16 @@ var genCommand = command{
 	},
 }
 
+// shapes are what --shapes takes.
+var shapes = []string{"static", "dynamic"}
+
 // generation is gen's flags.
 type generation struct {
 	*selection
 	target, precision string
+	opset             int
+	shapes            string
+	training          bool
 	memory            *memoryFlags
 	batch, seq, vocab int
 	seed              uint64
@@ -77,6 +87,12 @@ type generation struct {
 func (g *generation) check(f *pflag.FlagSet) error {
 	if targets := graphgen.Targets(); !slices.Contains(targets, graphgen.Target(g.target)) {
 		return usagef("--target %s is not one of %s", g.target, joined(targets))
+	}
+	if err := graphgen.CheckOpset(g.opset); err != nil {
+		return usagef("--%w", err)
+	}
+	if !slices.Contains(shapes, g.shapes) {
+		return notOneOf("shapes", g.shapes, shapes)
 	}
 	if g.precision == "tf32" {
 		return usagef("--precision tf32 is a way to run graphs of fp32 on a GPU, not to write others: wanted --precision fp32")
@@ -147,7 +163,7 @@ func (g *generation) generate(ctx context.Context, e *env, models []variants.Var
 		if len(models) > 1 {
 			e.logf("%d/%d %s", i+1, len(models), folder)
 		}
-		m, err := program.Write(folder, v, program.Options{Target: graphgen.Target(g.target), Precision: g.precision, Recompute: g.memory.recompute, LossChunks: g.memory.lossChunks, Batch: g.batch, Length: g.seq, Seed: g.seed})
+		m, err := program.Write(folder, v, program.Options{Target: graphgen.Target(g.target), Opset: g.opset, Static: g.shapes == "static", TrainingInfo: g.training, Precision: g.precision, Recompute: g.memory.recompute, LossChunks: g.memory.lossChunks, Batch: g.batch, Length: g.seq, Seed: g.seed})
 		if err != nil {
 			return nil, err
 		}
@@ -186,6 +202,7 @@ var fileAbout = []struct{ file, about string }{
 	{"grad.onnx", "gradients of a micro-batch, added up"},
 	{"update.onnx", "the optimizer: clipping and AdamW"},
 	{"step.onnx", "a whole step in one, for other tools"},
+	{program.TrainingFile, "model and step in one (TrainingInfoProto)"},
 	{"eval.onnx", "log-probability of each label"},
 	{"infer.onnx", "tokens to logits"},
 	{program.InitFile, "start values; infer.onnx reads them"},

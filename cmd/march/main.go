@@ -12,6 +12,7 @@ func commands() []command {
 	return []command{
 		listCommand,
 		showCommand,
+		inspectCommand,
 		genCommand,
 		dataCommand,
 		trainCommand,

@@ -25,6 +25,10 @@ import (
 // Options say how a program is emitted.
 type Options struct {
 	Target graphgen.Target // "": portable
+	Opset  int             // version of ai.onnx operators; 0: [graphgen.Opset]
+	// Static gives eval.onnx and infer.onnx the sizes of a micro-batch, in place of sizes that are
+	// known when the graph runs.
+	Static bool
 	// Precision is what graphs that train compute in: fp32 or bf16 ([Precisions]); "": fp32.
 	Precision string
 	Batch     int // sequences of a micro-batch; 0: [DefaultBatch]
@@ -42,6 +46,9 @@ type Options struct {
 	DecoderLength int
 	Seed          uint64   // of the start values
 	Graphs        []string // which of [Graphs]; nil: all
+	// TrainingInfo adds TrainingFile: infer.onnx and step.onnx in one, in ONNX's own form for
+	// training.
+	TrainingInfo bool
 }
 
 // Graphs lists a program's graphs; file NAME.onnx holds graph NAME.
@@ -57,6 +64,9 @@ func Precisions() []string { return []string{"fp32", "bf16"} }
 // Recomputes lists what gradients can compute anew: attention is the probabilities of
 // attentions, the largest arrays that are kept for them.
 func Recomputes() []string { return []string{"none", "attention"} }
+
+// TrainingFile is the model with TrainingInfoProto.
+const TrainingFile = "training.onnx"
 
 // InitFile holds the start values.
 const InitFile = "init.safetensors"
@@ -93,6 +103,9 @@ func write(dir string, v variants.Variant, o Options) (*manifest.Manifest, error
 	if o.Target == "" {
 		o.Target = graphgen.Portable
 	}
+	if o.Opset == 0 {
+		o.Opset = graphgen.Opset
+	}
 	if o.Precision == "" {
 		o.Precision = "fp32"
 	}
@@ -122,7 +135,7 @@ func write(dir string, v variants.Variant, o Options) (*manifest.Manifest, error
 	if err := os.Remove(filepath.Join(dir, manifest.File)); err != nil && !os.IsNotExist(err) {
 		return nil, err
 	}
-	for _, name := range Graphs() { // nor may a graph of an older program stay beside the new one
+	for _, name := range append(Graphs(), "training") { // nor may a graph of an older program stay beside the new one
 		if err := os.Remove(filepath.Join(dir, name+".onnx")); err != nil && !os.IsNotExist(err) {
 			return nil, err
 		}
@@ -136,12 +149,20 @@ func write(dir string, v variants.Variant, o Options) (*manifest.Manifest, error
 			return nil, fmt.Errorf("%s.onnx: %w", name, err)
 		}
 	}
+	if o.TrainingInfo {
+		if err := w.training(); err != nil {
+			return nil, fmt.Errorf("%s: %w", TrainingFile, err)
+		}
+	}
 	return m, m.Write(dir)
 }
 
 // check refuses what no program can be made of.
 func (o Options) check(c variants.Config) error {
 	if _, err := graphgen.ParseTarget(string(o.Target)); err != nil {
+		return err
+	}
+	if err := graphgen.CheckOpset(o.Opset); err != nil {
 		return err
 	}
 	if !slices.Contains(Precisions(), o.Precision) {
@@ -174,7 +195,7 @@ func describe(v variants.Variant, o Options) (*manifest.Manifest, error) {
 	}
 	m := &manifest.Manifest{
 		Producer: "march", Study: v.Study, Variant: v.Name(), About: v.Doc, Source: v.Source, Scale: v.Scale, Arch: c.Arch,
-		Target: string(o.Target), Precision: o.Precision, Deterministic: o.Deterministic, Recompute: recomputed(o.Recompute), LossChunks: chunked(o.LossChunks), Opset: graphgen.Opset, Batch: o.Batch, Length: o.Length, MaxLength: c.Length,
+		Target: string(o.Target), Precision: o.Precision, Deterministic: o.Deterministic, Recompute: recomputed(o.Recompute), LossChunks: chunked(o.LossChunks), Opset: o.Opset, Batch: o.Batch, Length: o.Length, MaxLength: c.Length,
 		Vocab: c.Vocab, Seed: o.Seed, Graphs: map[string]*manifest.Graph{}, Files: map[string]manifest.Digest{},
 	}
 	if m.Config, err = json.Marshal(c); err != nil {
@@ -236,12 +257,12 @@ func (w *writer) start() error {
 	return nil
 }
 
-// graph builds, compiles, checks and writes one graph.
-func (w *writer) graph(name string) error {
+// compile builds, compiles and checks one graph.
+func (w *writer) compile(name string) (*graphgen.Program, error) {
 	c, o := w.variant.Config, w.options
 	d, err := c.Dims(o.Batch, o.Length)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	d.Compute, d.Recompute = precisions[o.Precision], o.Recompute == "attention"
 	d.LossChunks = o.LossChunks
@@ -257,14 +278,14 @@ func (w *writer) graph(name string) error {
 	case "step":
 		g, err = c.Single(d)
 	case "eval":
-		g, err = c.Eval()
+		g, err = c.EvalOf(w.served(d))
 	case "infer":
-		g, err = c.Infer()
+		g, err = c.InferOf(w.served(d))
 	default:
 		err = fmt.Errorf("no such graph; wanted one of %v", Graphs())
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var passes []func(*graphgen.Graph) *graphgen.Graph
 	if o.Deterministic && (name == "grad" || name == "step" || name == "update") {
@@ -272,27 +293,72 @@ func (w *writer) graph(name string) error {
 	}
 	p, err := g.Compile(o.Target, passes...)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := checkInPlace(name, p.Graph); err != nil {
-		return err
+		return nil, err
 	}
-	enc := graphgen.EncodeOptions{Name: w.variant.FullName() + "/" + name, Metadata: map[string]string{
+	return p, nil
+}
+
+// encoding is what goes into a graph's file beside it.
+func (w *writer) encoding(name string) graphgen.EncodeOptions {
+	c, o := w.variant.Config, w.options
+	enc := graphgen.EncodeOptions{Opset: o.Opset, Name: w.variant.FullName() + "/" + name, Metadata: map[string]string{
 		"variant": w.variant.FullName(), "arch": c.Arch, "scale": w.variant.Scale, "graph": name, "target": string(o.Target), "precision": o.Precision, "config": string(w.m.Config)}}
-	if name == "infer" {
+	if name == "infer" || name == "training" {
 		enc.Weights = w.weights
 	}
+	return enc
+}
+
+// graph writes one graph.
+func (w *writer) graph(name string) error {
+	p, err := w.compile(name)
+	if err != nil {
+		return err
+	}
+	enc := w.encoding(name)
 	b, err := p.Encode(enc)
 	if err != nil {
 		return err
 	}
+	w.m.Graphs[name] = describeGraph(name+".onnx", p.Graph, enc.Weights)
+	return w.write(name+".onnx", b)
+}
+
+// write reads a model back and gives it its name.
+func (w *writer) write(file string, b []byte) error {
 	if err := ReadBack(b); err != nil {
 		return err
 	}
-	file := name + ".onnx"
-	w.m.Graphs[name] = describeGraph(file, p.Graph, enc.Weights)
 	w.digest(file, b)
 	return atomicfile.WriteFile(filepath.Join(w.dir, file), b)
+}
+
+// training writes the model and its training step in one file.
+func (w *writer) training() error {
+	infer, err := w.compile("infer")
+	if err != nil {
+		return err
+	}
+	step, err := w.compile("step")
+	if err != nil {
+		return err
+	}
+	b, err := graphgen.EncodeTraining(infer, step, w.encoding("training"))
+	if err != nil {
+		return err
+	}
+	return w.write(TrainingFile, b)
+}
+
+// served are the sizes of the graphs that do not train.
+func (w *writer) served(d variants.Dims) variants.Dims {
+	if !w.options.Static {
+		return variants.Dims{}
+	}
+	return variants.Dims{Batch: d.Batch, Length: d.Length, Decoder: d.Decoder}
 }
 
 func (w *writer) digest(file string, b []byte) {

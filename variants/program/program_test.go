@@ -284,6 +284,7 @@ func TestRefused(t *testing.T) {
 	}{
 		{v, Options{Target: "fused"}, `target "fused" is not one of [portable ort]`},
 		{v, Options{Batch: -1}, "batch -1 × length 16"},
+		{v, Options{Opset: 16}, "opset 16: wanted one from 17 to 28"},
 		{v, Options{Length: 17}, "a length from 1 to 16"},
 		{v, Options{Length: -3}, "length -3"},
 		{v, Options{Graphs: []string{"grad", "train"}}, `graph "train" is not one of [grad update step eval infer]`},
@@ -416,5 +417,32 @@ func TestPrecision(t *testing.T) {
 	}
 	if _, err := Write(t.TempDir(), v, Options{Precision: "tf32"}); err == nil || !strings.Contains(err.Error(), `precision "tf32" is not one of [fp32 bf16]`) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestShapes: graphs that do not train have sizes of their own choice, or a micro-batch's.
+func TestShapes(t *testing.T) {
+	for _, static := range []bool{false, true} {
+		m, err := Write(t.TempDir(), micro(t), Options{Batch: 2, Length: 12, Static: static, Opset: 21, Graphs: []string{"eval", "infer"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []int{-1, -1}
+		if static {
+			want = []int{2, 12}
+		}
+		for name, g := range m.Graphs {
+			for _, p := range g.Inputs {
+				if p.DType == "int64" && !slices.Equal(p.Shape, want) {
+					t.Errorf("static %t: %s of %s is %v, wanted %v", static, p.Name, name, p.Shape, want)
+				}
+			}
+			if static && (g.Operators["Shape"] > 0 || g.Operators["Range"] > 0) {
+				t.Errorf("%s computes sizes that are known: %v", name, g.Operators)
+			}
+		}
+		if m.Opset != 21 {
+			t.Errorf("the manifest says opset %d", m.Opset)
+		}
 	}
 }
