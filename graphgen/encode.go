@@ -25,7 +25,7 @@ const irVersion = 8
 const largeFill = 64
 
 var dataTypes = map[DType]onnxpb.TensorProto_DataType{
-	Float32: onnxpb.TensorProto_FLOAT, Float64: onnxpb.TensorProto_DOUBLE, BFloat16: onnxpb.TensorProto_BFLOAT16,
+	Float32: onnxpb.TensorProto_FLOAT, Float64: onnxpb.TensorProto_DOUBLE, BFloat16: onnxpb.TensorProto_BFLOAT16, Float16: onnxpb.TensorProto_FLOAT16,
 	Int64: onnxpb.TensorProto_INT64, Int32: onnxpb.TensorProto_INT32, Bool: onnxpb.TensorProto_BOOL,
 }
 
@@ -192,16 +192,17 @@ func (e *encoder) name(t *Tensor) string {
 	return name
 }
 
-// fill emits a node that makes a filled constant at run time; in bfloat16, which neither
+// fill emits a node that makes a filled constant at run time; in bfloat16 and float16, which neither
 // ONNX Runtime nor every reader takes as this node's value, by way of float32.
 func (e *encoder) fill(name string, t *Tensor, v float64) {
 	shape, typ, out := e.name(t.g.Ints(dims(t.Shape()))), t.DType(), name
-	if typ == BFloat16 {
+	if typ.narrow() {
+		narrow := typ
 		typ, out = Float32, e.unique(name+"_float32")
 		defer func() {
 			e.pb.Node = append(e.pb.Node, &onnxpb.NodeProto{
 				OpType: proto.String("Cast"), Name: proto.String(name), Input: []string{out}, Output: []string{name},
-				Attribute: []*onnxpb.AttributeProto{e.attribute("to", BFloat16)}})
+				Attribute: []*onnxpb.AttributeProto{e.attribute("to", narrow)}})
 		}()
 	}
 	value := &onnxpb.TensorProto{DataType: proto.Int32(int32(dataTypes[typ])), Dims: []int64{1}}
@@ -286,6 +287,8 @@ func (e *encoder) raw(d DType, v *Value, n int) []byte {
 			put(v.Floats[j])
 		case BFloat16:
 			put(bfloat16(float32(v.Floats[j])))
+		case Float16:
+			put(float16(float32(v.Floats[j])))
 		case Int64:
 			put(v.Ints[j])
 		case Int32:

@@ -66,6 +66,8 @@ type Dims struct {
 	// LossChunks is the number of parts in which the loss head goes over the rows, one after
 	// another; 0: 1.
 	LossChunks int
+
+	past int // of a decoder's stack
 }
 
 // Dims are those of a training batch with rows of a length, as the objective cuts them.
@@ -115,7 +117,7 @@ type forward struct {
 func (m *model) forward(d Dims) *forward {
 	f := &forward{model: m, dims: d}
 	tokens := m.input(Tokens, d.Batch, d.Length)
-	first := &stack{model: m, name: m.c.Arch, batch: d.Batch, length: d.Length, causal: m.c.Arch == Decoder}
+	first := &stack{model: m, name: m.c.Arch, batch: d.Batch, length: d.Length, causal: m.c.Arch == Decoder, past: d.past}
 	if m.c.Arch != Decoder {
 		first.name, first.lengths = Encoder, m.input(Lengths, d.Batch)
 	}
@@ -338,18 +340,6 @@ func (c Config) Eval() (*Graph, error) {
 		logprob, top := graphgen.LabelScores(f.logits(), f.labels())
 		m.g.Output("logprob", graphgen.Reshape(logprob, f.dims.Batch, f.dims.labelled()))
 		m.g.Output("top", graphgen.Reshape(top, f.dims.Batch, f.dims.labelled()))
-		return nil
-	})
-	return &Graph{m.g, m.read()}, err
-}
-
-// Infer gives logits float32 [B,S,V], of an encoder-decoder [B,T,V] (infer.onnx). All
-// sizes are dynamic.
-func (c Config) Infer() (*Graph, error) {
-	m := newModel(c)
-	err := build(func() error {
-		f := m.forward(m.dynamic())
-		m.g.Output("logits", graphgen.Reshape(f.logits(), f.dims.Batch, f.dims.labelled(), c.Vocab))
 		return nil
 	})
 	return &Graph{m.g, m.read()}, err

@@ -16,8 +16,11 @@ type stack struct {
 	causal  bool
 	lengths *graphgen.Tensor // int64 [B]: positions from there on are padding; nil: none are
 	memory  *stack           // the encoder that a decoder reads; nil: none
+	past    int              // a dimension: tokens before these, whose keys and values are inputs; 0: none
+	ready   bool             // of a memory: keys and values are as cross-attention reads them
 
 	keys, values []*graphgen.Tensor // of each use's self-attention, rows [N, heads·K]
+	present      []cached           // with a past: the keys and values of each use that the next tokens read
 	ponder       *graphgen.Tensor   // with halting: the uses that each position took and its remainder, [N]
 	steps        *graphgen.Tensor   // with halting: the uses alone, [N]
 }
