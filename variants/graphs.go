@@ -67,7 +67,7 @@ type Dims struct {
 	// another; 0: 1.
 	LossChunks int
 
-	past int // of a decoder's stack
+	past int // tokens before these, of a decoder with a cache; 0: none
 }
 
 // Dims are those of a training batch with rows of a length, as the objective cuts them.
@@ -117,9 +117,12 @@ type forward struct {
 func (m *model) forward(d Dims) *forward {
 	f := &forward{model: m, dims: d}
 	tokens := m.input(Tokens, d.Batch, d.Length)
-	first := &stack{model: m, name: m.c.Arch, batch: d.Batch, length: d.Length, causal: m.c.Arch == Decoder, past: d.past}
+	first := &stack{model: m, name: m.c.Arch, batch: d.Batch, length: d.Length, causal: m.c.Arch == Decoder}
 	if m.c.Arch != Decoder {
 		first.name, first.lengths = Encoder, m.input(Lengths, d.Batch)
+	}
+	if d.past != 0 {
+		first.goOn(d.past)
 	}
 	f.last, f.hidden = first, nil
 	if m.c.Arch == EncoderDecoder {

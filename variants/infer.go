@@ -165,10 +165,18 @@ func (s *stack) cacheInputs(names func(use int) (key, value string), use, tokens
 	return cached{s.g.Input(key, s.compute, s.batch, heads, tokens, dim), s.g.Input(value, s.compute, s.batch, heads, tokens, dim)}
 }
 
+// goOn has a decoder go on behind past earlier tokens, whose keys and values it declares.
+func (s *stack) goOn(past int) {
+	s.past = past
+	for use := range s.c.Share.Uses {
+		s.before = append(s.before, s.cacheInputs(PastNames, use, past))
+	}
+}
+
 // remember puts the keys and values of a use, rows [B·S,n], behind those of the past: rows [B·(P+S),n].
 func (s *stack) remember(use int, k, v *graphgen.Tensor) (keys, values *graphgen.Tensor) {
 	heads, _ := s.c.CacheShape(use)
-	past := s.cacheInputs(PastNames, use, s.past)
+	past := s.before[use]
 	now := cached{graphgen.Concat(2, past.keys, s.headsFirst(k, heads)), graphgen.Concat(2, past.values, s.headsFirst(v, heads))}
 	s.present = append(s.present, now)
 	return s.rowsOf(now.keys), s.rowsOf(now.values)
@@ -212,7 +220,8 @@ func (m *model) decode() {
 		given := encoder.cacheInputs(EncoderNames, use, source)
 		encoder.keys, encoder.values = append(encoder.keys, encoder.rowsOf(given.keys)), append(encoder.values, encoder.rowsOf(given.values))
 	}
-	decoder := &stack{model: m, name: Decoder, batch: batch, length: length, causal: true, memory: encoder, past: m.g.Symbol("past_length")}
+	decoder := &stack{model: m, name: Decoder, batch: batch, length: length, causal: true, memory: encoder}
+	decoder.goOn(m.g.Symbol("past_length"))
 	f := &forward{model: m, dims: Dims{Batch: batch, Length: length}, last: decoder}
 	f.hidden = m.output(decoder.run(tokens))
 	f.outputLogits()

@@ -20,7 +20,8 @@ type stack struct {
 	ready   bool             // of a memory: keys and values are as cross-attention reads them
 
 	keys, values []*graphgen.Tensor // of each use's self-attention, rows [N, heads·K]
-	present      []cached           // with a past: the keys and values of each use that the next tokens read
+	before       []cached           // with a past: its keys and values in each use
+	present      []cached           // with a past: those that the next tokens read
 	ponder       *graphgen.Tensor   // with halting: the uses that each position took and its remainder, [N]
 	steps        *graphgen.Tensor   // with halting: the uses alone, [N]
 }

@@ -213,7 +213,7 @@ func (w *writer) start() error {
 	}
 	tensors := make([]safetensors.Tensor, len(params))
 	for i, p := range params {
-		tensors[i] = safetensors.New(p.Name, p.Shape, p.Start(w.options.Seed))
+		tensors[i] = safetensors.Tensor{Name: p.Name, DType: "F32", Shape: p.Shape, Make: func() ([]byte, error) { return safetensors.Bytes(p.Start(w.options.Seed)), nil }}
 	}
 	path := filepath.Join(w.dir, InitFile)
 	if err := safetensors.WriteFile(path, tensors, map[string]string{"format": "pt", "producer": "march", "variant": w.variant.FullName()}); err != nil {
@@ -228,12 +228,13 @@ func (w *writer) start() error {
 	for _, t := range f.Tensors() {
 		w.weights[t.Name] = graphgen.External{File: InitFile, Offset: t.Offset, Length: t.Bytes}
 	}
-	b, err := os.ReadFile(path)
+	info, err := os.Stat(path)
 	if err != nil {
 		return err
 	}
-	w.digest(InitFile, b)
-	return nil
+	sum, err := atomicfile.SHA256(path)
+	w.m.Files[InitFile] = manifest.Digest{Bytes: info.Size(), SHA256: sum}
+	return err
 }
 
 // graph builds, compiles, checks and writes one graph.
