@@ -16,6 +16,7 @@ func commands() []command {
 		dataCommand,
 		trainCommand,
 		evalCommand,
+		generateCommand,
 		benchCommand,
 		tableCommand,
 		reportCommand,

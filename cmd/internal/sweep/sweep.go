@@ -196,6 +196,9 @@ func (l *Lab) train(ctx context.Context, c Cell, resume bool) (*trainloop.Result
 	if err := l.program(c, s); err != nil {
 		return nil, err
 	}
+	if err := l.saveTokenizer(c.Dir); err != nil {
+		return nil, err
+	}
 	o := trainloop.Options{
 		Dir: c.Dir, Program: ProgramDir(c.Dir), Settings: s, Training: c.Variant.Config.Training, Runtime: l.Runtime, Batches: batches,
 		Teacher: teacher, CUDAGraph: l.CUDAGraph, Resume: resume, Override: l.Override, Diverged: l.Diverged, SaveEvery: l.SaveEvery, ValidateEvery: l.ValidateEvery,

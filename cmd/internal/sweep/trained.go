@@ -1,0 +1,145 @@
+package sweep
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"march/evalsuite/generate"
+	"march/runtime"
+	"march/trainloop"
+	"march/trainloop/tokenizer"
+	"march/variants"
+	"march/variants/manifest"
+)
+
+// TokenizerFile is a copy of the data's tokenizer in a run's folder, so that what the run learned can be used without the
+// data.
+const TokenizerFile = "tokenizer.json"
+
+// saveTokenizer puts the data's tokenizer into a run's folder, unless it lies there.
+func (l *Lab) saveTokenizer(run string) error {
+	path := filepath.Join(run, TokenizerFile)
+	if _, err := os.Stat(path); err == nil && !l.Override {
+		return nil // settings say whether it is the same
+	}
+	return l.Data.Tokenizer().Save(path)
+}
+
+// Trained is what a run came to: a model's parameters, and all that is needed to use them.
+type Trained struct {
+	Dir        string
+	Settings   trainloop.Settings
+	Config     variants.Config
+	Checkpoint trainloop.Checkpoint
+	Tokenizer  *tokenizer.Tokenizer
+}
+
+// Name is the variant's full name.
+func (t *Trained) Name() string { return t.Settings.Study + "/" + t.Settings.Variant }
+
+// OpenTrained opens a run at its last or best checkpoint, or at that of a step ("last", "best", "900"). best is the one
+// with the lowest validation loss. The tokenizer is the run's own; for runs that have none, as of earlier versions, it is
+// that of the prepared folder data, or of the embedded corpus with data "". warn hears of damaged checkpoints.
+func OpenTrained(dir, checkpoint, data string, warn func(string)) (*Trained, error) {
+	s, err := trainloop.ReadSettings(dir)
+	if err != nil {
+		return nil, err
+	}
+	t := &Trained{Dir: dir, Settings: s}
+	if t.Config, err = configOf(s.Config); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, trainloop.SettingsFile), err)
+	}
+	cp, err := chosen(dir, checkpoint, warn)
+	if err != nil {
+		return nil, err
+	}
+	t.Checkpoint = *cp
+	if cp.Step < s.Steps && checkpoint == "last" {
+		warn(fmt.Sprintf("%s stands at step %d of %d", dir, cp.Step, s.Steps))
+	}
+	t.Tokenizer, err = t.findTokenizer(data)
+	return t, err
+}
+
+// CheckCheckpoint refuses what names no checkpoint.
+func CheckCheckpoint(name string) error {
+	if step, err := strconv.ParseInt(name, 10, 64); name != "last" && name != "best" && (err != nil || step < 1) {
+		return fmt.Errorf("%q: wanted last, best or the number of a step", name)
+	}
+	return nil
+}
+
+func chosen(dir, checkpoint string, warn func(string)) (cp *trainloop.Checkpoint, err error) {
+	switch checkpoint {
+	case "last":
+		if cp, err = trainloop.Latest(dir, warn); cp == nil && err == nil {
+			err = fmt.Errorf("%s has no checkpoint yet", dir)
+		}
+	case "best":
+		if cp, err = trainloop.Best(dir, warn); cp == nil && err == nil {
+			err = fmt.Errorf("%s has no checkpoint with a validation loss, of which one could be the best: march train --validate-every makes them; wanted last", dir)
+		}
+	default:
+		if err := CheckCheckpoint(checkpoint); err != nil {
+			return nil, err
+		}
+		step, _ := strconv.ParseInt(checkpoint, 10, 64)
+		cp, err = trainloop.At(dir, step)
+	}
+	return cp, err
+}
+
+// findTokenizer looks where a run's tokenizer can be.
+func (t *Trained) findTokenizer(data string) (*tokenizer.Tokenizer, error) {
+	own := filepath.Join(t.Dir, TokenizerFile)
+	places := []string{own}
+	if data != "" {
+		places = []string{filepath.Join(data, TokenizerFile)}
+	} else if cache, err := CacheDir(t.Config.Vocab); err == nil {
+		places = append(places, filepath.Join(cache, TokenizerFile))
+	}
+	for _, path := range places {
+		tok, err := tokenizer.Load(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && data == "":
+			continue
+		case err != nil:
+			return nil, err
+		case tok.SHA256() == t.Settings.Tokenizer:
+			return tok, nil
+		case path == own || data != "":
+			return nil, fmt.Errorf("%s is not the tokenizer that %s was trained with (sha256 %.12s…, wanted %.12s…)", path, t.Dir, tok.SHA256(), t.Settings.Tokenizer)
+		}
+	}
+	return nil, fmt.Errorf("%s has no %s, and the embedded corpus another one: wanted --data FOLDER, the data that it was trained on (%s)", t.Dir, TokenizerFile, t.Settings.DataSource)
+}
+
+// Generator loads the model for generating text. The caller closes it; the runtime goes on.
+func (t *Trained) Generator(rt *runtime.Runtime) (*Generator, error) {
+	m, err := manifest.Read(ProgramDir(t.Dir))
+	if err != nil {
+		return nil, err
+	}
+	params, b, err := loadParameters(rt, m, t.Checkpoint.Params())
+	if err != nil {
+		return nil, err
+	}
+	model, err := generate.New(rt, t.Config, params)
+	if err != nil {
+		return nil, errors.Join(err, b.Free())
+	}
+	return &Generator{model, b}, nil
+}
+
+// Generator is a model that generates, with its parameters.
+type Generator struct {
+	*generate.Model
+	buffer *runtime.Buffer
+}
+
+// Close gives everything back.
+func (g *Generator) Close() error { return errors.Join(g.Model.Close(), g.buffer.Free()) }
