@@ -33,12 +33,14 @@ var dataTypes = map[DType]onnxpb.TensorProto_DataType{
 type EncodeOptions struct {
 	Name     string            // of the graph
 	Metadata map[string]string // properties of the model
+	Version  string            // of march, as the producer; "": not said
 	// Weights gives inputs that become initializers, by name: where their values lie.
 	Weights map[string]External
 }
 
-// External places a tensor's bytes in a file beside the ONNX file.
+// External places a tensor's bytes in a file beside the ONNX file, or has them to be put inside.
 type External struct {
+	Data           []byte // if not nil, the bytes themselves, and the rest does not count
 	File           string // relative to the ONNX file
 	Offset, Length int64
 }
@@ -54,6 +56,9 @@ func (p *Program) Encode(o EncodeOptions) ([]byte, error) {
 	}
 	if p.Target.contrib() {
 		m.OpsetImport = append(m.OpsetImport, &onnxpb.OperatorSetIdProto{Domain: proto.String("com.microsoft"), Version: proto.Int64(1)})
+	}
+	if o.Version != "" {
+		m.ProducerVersion = proto.String(o.Version)
 	}
 	for k, v := range o.Metadata {
 		m.MetadataProps = append(m.MetadataProps, &onnxpb.StringStringEntryProto{Key: proto.String(k), Value: proto.String(v)})
@@ -255,6 +260,9 @@ func (e *encoder) valueInfo(name string, t *Tensor) *onnxpb.ValueInfoProto {
 }
 
 func (e *encoder) external(t *Tensor, x External) *onnxpb.TensorProto {
+	if x.Data != nil {
+		return &onnxpb.TensorProto{Name: proto.String(t.name), DataType: proto.Int32(int32(dataTypes[t.DType()])), Dims: dims(t.Shape()), RawData: x.Data}
+	}
 	entry := func(k, v string) *onnxpb.StringStringEntryProto {
 		return &onnxpb.StringStringEntryProto{Key: proto.String(k), Value: proto.String(v)}
 	}

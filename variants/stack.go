@@ -74,7 +74,7 @@ func (s *stack) layer(use int, x *graphgen.Tensor) *graphgen.Tensor {
 	if s.c.Database.Rows > 0 {
 		part("database", true, func(h *graphgen.Tensor) *graphgen.Tensor { return s.database(use, i, at+".database", h) })
 	}
-	if j := s.c.ffLayer(use); j >= 0 {
+	if j := s.c.FFLayer(use); j >= 0 {
 		at = fmt.Sprintf("%s.ff.%d", s.name, j)
 		s.g.In("ff", func() {
 			x = s.subLayer(at, s.place(use, "ff"), true, x, func(h *graphgen.Tensor) *graphgen.Tensor { return s.feedForward(use, at, h) })

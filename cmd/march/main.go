@@ -17,6 +17,7 @@ func commands() []command {
 		trainCommand,
 		evalCommand,
 		generateCommand,
+		exportCommand,
 		benchCommand,
 		tableCommand,
 		reportCommand,
