@@ -6,11 +6,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"march/evalsuite/generate"
 	"march/runtime"
 	"march/trainloop"
+	"march/trainloop/safetensors"
 	"march/trainloop/tokenizer"
 	"march/variants"
 	"march/variants/manifest"
@@ -143,3 +145,18 @@ type Generator struct {
 
 // Close gives everything back.
 func (g *Generator) Close() error { return errors.Join(g.Model.Close(), g.buffer.Free()) }
+
+// Values reads the model's parameters from the checkpoint, each when asked for, until close is called.
+func (t *Trained) Values() (values func(variants.Parameter) ([]float32, error), close func() error, err error) {
+	f, err := safetensors.Open(t.Checkpoint.Params())
+	if err != nil {
+		return nil, nil, err
+	}
+	return func(p variants.Parameter) ([]float32, error) {
+		if x, ok := f.Lookup(p.Name); ok && !slices.Equal(x.Shape, p.Shape) {
+			return nil, fmt.Errorf("%s: tensor %q has the shape %v, the model's is %v", t.Checkpoint.Params(), p.Name, x.Shape, p.Shape)
+		}
+		v := make([]float32, p.Elements())
+		return v, safetensors.Read(f, p.Name, v)
+	}, f.Close, nil
+}
