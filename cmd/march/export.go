@@ -102,7 +102,7 @@ func (x *exporting) check(f *pflag.FlagSet) (limit int64, err error) {
 			}
 		}
 	}
-	return map[string]int64{"auto": int64(x.inside) << 20, "inside": -1, "beside": 0}[x.weights], nil
+	return map[string]int64{"auto": max(1, int64(x.inside)<<20), "inside": -1, "beside": 1}[x.weights], nil
 }
 
 // write makes the folder.

@@ -40,8 +40,8 @@ type ONNXOptions struct {
 	Target    graphgen.Target // "": portable
 	Precision string          // fp32, fp16 or bf16 ([Precisions]); "": fp32
 	Cache     bool            // keys and values of earlier tokens as inputs and outputs
-	// Limit is the size of the weights, in bytes, above which they lie in [WeightsFile] beside the graphs; negative: they
-	// never do.
+	// Limit is the size of the weights, in bytes, above which they lie in [WeightsFile] beside the graphs; 0:
+	// [InsideLimit]; negative: they never do.
 	Limit    int64
 	Metadata map[string]string // further properties of the files
 }
@@ -78,6 +78,9 @@ func ONNX(dir string, m Model, o ONNXOptions) ([]File, error) {
 	graphs, err := m.Config.Inference(variants.InferOptions{Compute: kind.compute, Cache: o.Cache})
 	if err != nil {
 		return nil, err
+	}
+	if o.Limit == 0 {
+		o.Limit = InsideLimit
 	}
 	w := &weights{model: m, compute: kind.compute, dtype: kind.dtype}
 	for _, g := range graphs {
