@@ -36,6 +36,8 @@ var exportCommand = command{
 	setup: func(f *pflag.FlagSet) action {
 		x := &exporting{}
 		f.StringVar(&x.run, "run", "", "`FOLDER` of a run of march train or march bench")
+		f.StringVar(&x.program, "program", "", "`FOLDER` of a program of march gen instead of a run, for its start values or --params")
+		f.StringVar(&x.params, "params", "", "safetensors `FILE` with the program's parameters (default: its start values)")
 		x.checkpoint = checkpointFlag(f)
 		f.StringVar(&x.out, "out", "", "`FOLDER` to write to; new or empty")
 		f.BoolVar(&x.hf, "hf", false, "write a Hugging Face folder instead of ONNX files")
@@ -52,7 +54,7 @@ var exportCommand = command{
 			if err != nil {
 				return err
 			}
-			t, err := openTrained(e, x.run, *x.checkpoint, *x.data)
+			t, err := x.open(e)
 			if err != nil {
 				return err
 			}
@@ -73,17 +75,21 @@ var exportCommand = command{
 
 // exporting is export's flags.
 type exporting struct {
-	run, out, precision, target, weights, licence string
-	checkpoint, data                              *string
-	hf, cache                                     bool
-	inside                                        int
+	run, program, params, out, precision, target, weights, licence string
+	checkpoint, data                                               *string
+	hf, cache                                                      bool
+	inside                                                         int
 }
 
 // check refuses what nothing can be written by, and gives the limit of [export.ONNXOptions].
 func (x *exporting) check(f *pflag.FlagSet) (limit int64, err error) {
 	switch {
-	case x.run == "":
-		return 0, usagef("wanted --run FOLDER, a run of march train or march bench")
+	case (x.run == "") == (x.program == ""):
+		return 0, usagef("wanted --run FOLDER, a run of march train or march bench, or --program FOLDER")
+	case x.run != "" && x.params != "":
+		return 0, usagef("--params goes with --program: a run has its checkpoints (--checkpoint)")
+	case x.program != "" && (x.hf || f.Changed("checkpoint") || f.Changed("data")):
+		return 0, usagef("--program has neither a tokenizer nor checkpoints: --hf, --checkpoint and --data go with --run")
 	case x.out == "":
 		return 0, usagef("wanted --out FOLDER, to write to")
 	case !slices.Contains(export.Precisions(), x.precision):
@@ -103,6 +109,18 @@ func (x *exporting) check(f *pflag.FlagSet) (limit int64, err error) {
 		}
 	}
 	return map[string]int64{"auto": max(1, int64(x.inside)<<20), "inside": -1, "beside": 1}[x.weights], nil
+}
+
+// open finds the model.
+func (x *exporting) open(e *env) (*sweep.Trained, error) {
+	if x.program == "" {
+		return openTrained(e, x.run, *x.checkpoint, *x.data)
+	}
+	t, err := sweep.OpenProgram(x.program, x.params)
+	if err != nil {
+		return nil, fmt.Errorf("--program: %w", err)
+	}
+	return t, nil
 }
 
 // write makes the folder.
@@ -135,6 +153,9 @@ func (x *exporting) write(t *sweep.Trained, limit int64) (*exported, error) {
 	if err != nil {
 		_ = os.Remove(x.out) // if nothing was written
 		return nil, fmt.Errorf("variant %s: %w", t.Name(), err)
+	}
+	if t.Tokenizer == nil {
+		return w, nil
 	}
 	if err := t.Tokenizer.Save(filepath.Join(x.out, sweep.TokenizerFile)); err != nil {
 		return nil, err
@@ -171,9 +192,15 @@ func (x *exporting) metadata(t *sweep.Trained) (map[string]string, error) {
 	s := t.Settings
 	m := map[string]string{
 		"variant": t.Name(), "arch": s.Arch, "scale": s.Scale, "config": string(s.Config), "precision": x.precision, "target": x.target,
-		"objective": s.Objective, "run": filepath.Base(filepath.Clean(t.Dir)), "seed": strconv.FormatUint(s.Seed, 10), "step": strconv.FormatInt(t.Checkpoint.Step, 10),
-		"data": s.DataSource, "data_sha256": s.DataSHA256, "tokenizer_sha256": s.Tokenizer, "parameters_sha256": t.Checkpoint.ParamsSHA256(),
-		"producer": "march " + marchVersion(),
+		"objective": s.Objective, "seed": strconv.FormatUint(s.Seed, 10), "producer": "march " + marchVersion(),
+	}
+	var err error
+	if m["parameters_sha256"], err = atomicfile.SHA256(t.Params); err != nil {
+		return nil, err
+	}
+	if x.run != "" {
+		m["run"], m["step"] = filepath.Base(filepath.Clean(t.Dir)), strconv.FormatInt(t.Checkpoint.Step, 10)
+		m["data"], m["data_sha256"], m["tokenizer_sha256"] = s.DataSource, s.DataSHA256, s.Tokenizer
 	}
 	if t.Checkpoint.Valid != nil {
 		m["valid_loss"] = strconv.FormatFloat(*t.Checkpoint.Valid, 'g', -1, 64)
@@ -214,7 +241,10 @@ var exportAbout = map[string]string{
 }
 
 func (w *exported) print(e *env) error {
-	fmt.Fprintf(e.stdout, "%s, %s, step %s", w.Variant, w.Arch, grouped(w.Step))
+	fmt.Fprintf(e.stdout, "%s, %s", w.Variant, w.Arch)
+	if w.Step > 0 {
+		fmt.Fprintf(e.stdout, ", step %s", grouped(w.Step))
+	}
 	if w.Valid != nil {
 		fmt.Fprintf(e.stdout, ", validation loss %.4f", *w.Valid)
 	}

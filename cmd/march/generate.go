@@ -21,8 +21,8 @@ var generateCommand = command{
 		"The same seed gives the same text. Of the tokens that --top-k leaves, --top-p leaves the most likely ones; --temperature divides the logits before, and 0 takes the most likely token always.",
 	examples: []example{
 		{"march generate --run runs/deep", "a text from nothing"},
-		{"march generate --run runs/deep --prompt 'The cat' --tokens 200 --temperature 0.7 --top-p 0.9 --seed 3", "go on, less wildly"},
-		{"march generate --run runs/deep --checkpoint best --prompt 'The cat' --temperature 0", "the most likely text of the best checkpoint"},
+		{"march generate --run runs/deep --prompt Anna --tokens 200 --temperature 0.7 --top-p 0.9 --seed 3", "go on, less wildly"},
+		{"march generate --run runs/deep --checkpoint best --prompt Anna --temperature 0", "the most likely text of the best checkpoint"},
 	},
 	setup: func(f *pflag.FlagSet) action {
 		run := f.String("run", "", "`FOLDER` of a run of march train or march bench")

@@ -16,6 +16,7 @@ import (
 	"march/trainloop/tokenizer"
 	"march/variants"
 	"march/variants/manifest"
+	"march/variants/program"
 )
 
 // TokenizerFile is a copy of the data's tokenizer in a run's folder, so that what the run learned can be used without the
@@ -37,7 +38,8 @@ type Trained struct {
 	Settings   trainloop.Settings
 	Config     variants.Config
 	Checkpoint trainloop.Checkpoint
-	Tokenizer  *tokenizer.Tokenizer
+	Params     string               // safetensors file with the parameters
+	Tokenizer  *tokenizer.Tokenizer // nil of a program without a run
 }
 
 // Name is the variant's full name.
@@ -59,12 +61,29 @@ func OpenTrained(dir, checkpoint, data string, warn func(string)) (*Trained, err
 	if err != nil {
 		return nil, err
 	}
-	t.Checkpoint = *cp
+	t.Checkpoint, t.Params = *cp, cp.Params()
 	if cp.Step < s.Steps && checkpoint == "last" {
 		warn(fmt.Sprintf("%s stands at step %d of %d", dir, cp.Step, s.Steps))
 	}
 	t.Tokenizer, err = t.findTokenizer(data)
 	return t, err
+}
+
+// OpenProgram opens a program's model with the parameters of a safetensors file, or with its start values where that is "".
+func OpenProgram(dir, params string) (*Trained, error) {
+	m, err := manifest.Read(dir)
+	if err != nil {
+		return nil, err
+	}
+	c, err := configOf(m.Config)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, manifest.File), err)
+	}
+	s := trainloop.Settings{Study: m.Study, Variant: m.Variant, Arch: m.Arch, Scale: m.Scale, Config: m.Config, Objective: c.Training.Objective, Seed: m.Seed}
+	if params == "" {
+		params = filepath.Join(dir, program.InitFile)
+	}
+	return &Trained{Dir: dir, Settings: s, Config: c, Params: params}, nil
 }
 
 // CheckCheckpoint refuses what names no checkpoint.
@@ -126,7 +145,7 @@ func (t *Trained) Generator(rt *runtime.Runtime) (*Generator, error) {
 	if err != nil {
 		return nil, err
 	}
-	params, b, err := loadParameters(rt, m, t.Checkpoint.Params())
+	params, b, err := loadParameters(rt, m, t.Params)
 	if err != nil {
 		return nil, err
 	}
@@ -148,13 +167,13 @@ func (g *Generator) Close() error { return errors.Join(g.Model.Close(), g.buffer
 
 // Values reads the model's parameters from the checkpoint, each when asked for, until close is called.
 func (t *Trained) Values() (values func(variants.Parameter) ([]float32, error), close func() error, err error) {
-	f, err := safetensors.Open(t.Checkpoint.Params())
+	f, err := safetensors.Open(t.Params)
 	if err != nil {
 		return nil, nil, err
 	}
 	return func(p variants.Parameter) ([]float32, error) {
 		if x, ok := f.Lookup(p.Name); ok && !slices.Equal(x.Shape, p.Shape) {
-			return nil, fmt.Errorf("%s: tensor %q has the shape %v, the model's is %v", t.Checkpoint.Params(), p.Name, x.Shape, p.Shape)
+			return nil, fmt.Errorf("%s: tensor %q has the shape %v, the model's is %v", t.Params, p.Name, x.Shape, p.Shape)
 		}
 		v := make([]float32, p.Elements())
 		return v, safetensors.Read(f, p.Name, v)
