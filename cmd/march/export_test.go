@@ -27,9 +27,12 @@ func logitsOf(t *testing.T, folder string, vocab int, tokens []int64) []float32 
 	in := map[string]*runtime.Tensor{}
 	for _, info := range s.Inputs() {
 		var x *runtime.Tensor
-		if info.Name == "tokens" {
+		switch info.Name {
+		case "tokens", "decoder_tokens":
 			x, err = rt.NewTensor(runtime.Int64, 1, int64(len(tokens)))
-		} else { // the keys or values of no tokens
+		case "lengths":
+			x, err = rt.NewTensor(runtime.Int64, 1)
+		default: // the keys or values of no tokens
 			b, e := rt.Alloc(8)
 			if e != nil {
 				t.Fatal(e)
@@ -50,8 +53,12 @@ func logitsOf(t *testing.T, folder string, vocab int, tokens []int64) []float32 
 		t.Fatal(err)
 	}
 	v := make([]float32, len(tokens)*vocab)
-	if err := runtime.Upload(in["tokens"], tokens); err != nil {
-		t.Fatal(err)
+	for name, values := range map[string][]int64{"tokens": tokens, "decoder_tokens": tokens, "lengths": {int64(len(tokens)) - 2}} {
+		if x := in[name]; x != nil {
+			if err := runtime.Upload(x, values); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	if err := b.Run(); err != nil {
 		t.Fatal(err)
@@ -60,6 +67,47 @@ func logitsOf(t *testing.T, folder string, vocab int, tokens []int64) []float32 
 		t.Fatal(err)
 	}
 	return v
+}
+
+// farthest is the largest difference, in units of the largest entry.
+func farthest(want, got []float32) float64 {
+	worst, largest := 0.0, 0.0
+	for i := range want {
+		d := math.Abs(float64(want[i]) - float64(got[i]))
+		if math.IsNaN(d) {
+			return math.Inf(1)
+		}
+		worst, largest = max(worst, d), max(largest, math.Abs(float64(want[i])))
+	}
+	return worst / largest
+}
+
+// TestExportHalf: in fp16 the logits are those of fp32 to what eleven bits hold, whatever norms, positions and activations; a
+// program's start values and parameters from elsewhere are written too.
+func TestExportHalf(t *testing.T) {
+	inFolder(t)
+	for name, args := range map[string][]string{
+		"rms":      {"--variant", "heads/silu_glu"},
+		"unified":  {"--variant", "heads/unified_attention"},
+		"relative": {"--variant", "heads/t5_relative_bias"},
+		"encoder":  {"--variant", "baseline", "--arch", "encoder"},
+		"act":      {"--variant", "universal_act", "--set", "position.kind=rope", "--set", "kv_heads=2"},
+		"alibi":    {"--variant", "baseline", "--set", "position.kind=alibi", "--set", "act=gelu"},
+	} {
+		ok(t, append([]string{"gen", "--scale", "tiny", "--set", "vocab=400", "--set", "length=32", "--out", name}, args...)...)
+		ok(t, "export", "--program", name, "--out", name+"-32")
+		ok(t, "export", "--program", name, "--precision", "fp16", "--params", filepath.Join(name, "init.safetensors"), "--out", name+"-16")
+		tokens := []int64{0, 17, 300, 5, 42, 42, 7, 399, 1, 12}
+		if d := farthest(logitsOf(t, name+"-32", 400, tokens), logitsOf(t, name+"-16", 400, tokens)); !(d < 0.01) || d == 0 {
+			t.Errorf("%s: fp16's logits differ by %g of the largest", name, d)
+		}
+	}
+	if code, _, log := march(t, "export", "--program", "encoder", "--cache", "--out", "no"); code != 1 || !strings.Contains(log, "arch encoder") {
+		t.Errorf("an encoder with a cache: exit code %d, %s", code, log)
+	}
+	if code, _, log := march(t, "export", "--program", "rms", "--params", filepath.Join("unified", "init.safetensors"), "--out", "no"); code != 1 || !strings.Contains(log, "decoder.0.ff.gate") && !strings.Contains(log, "tensor") {
+		t.Errorf("another model's parameters: exit code %d, %s", code, log)
+	}
 }
 
 // TestExportAndGenerate trains a small model, writes it in every form, holds the forms against each other, generates from it,
@@ -103,12 +151,8 @@ func TestExportAndGenerate(t *testing.T) {
 		}
 		tokens := []int64{0, 17, 300, 5, 42, 42, 7}
 		want, got := logitsOf(t, "plain", 400, tokens), logitsOf(t, c.folder, 400, tokens)
-		worst, largest := 0.0, 0.0
-		for i := range want {
-			worst, largest = max(worst, math.Abs(float64(want[i]-got[i]))), max(largest, math.Abs(float64(want[i])))
-		}
-		if !(worst <= c.bound*largest) || largest == 0 {
-			t.Errorf("%s: logits differ by %g, of up to %g", c.folder, worst, largest)
+		if d := farthest(want, got); !(d <= c.bound) {
+			t.Errorf("%s: logits differ by %g of the largest", c.folder, d)
 		}
 	}
 
