@@ -39,7 +39,7 @@ def main() -> int:
                 if precision != "bf16":
                     runs["ONNX Runtime"] = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"]).run(None, feed)[0]
                 with np.errstate(all="ignore"):
-                    runs["the reference evaluator"] = ReferenceEvaluator(file).run(None, feed)[0]
+                    runs["the reference evaluator"] = ReferenceEvaluator(str(file)).run(None, feed)[0]
                 for name, got in runs.items():
                     assert got.dtype == np.float32
                     if want is None:
