@@ -15,12 +15,13 @@ import (
 
 	"march/graphgen"
 	"march/graphgen/onnxpb"
+	"march/trainloop/rng"
 	"march/trainloop/safetensors"
 	"march/trainloop/tokenizer"
 	"march/variants"
 )
 
-// micro is a model at sizes that are written in milliseconds. Its values are its start values, biases among them not zero.
+// micro is a model at sizes that are written in milliseconds.
 func micro(t testing.TB, name, arch string, changes ...string) Model {
 	t.Helper()
 	v, err := variants.Find(name, "tiny", arch)
@@ -31,8 +32,11 @@ func micro(t testing.TB, name, arch string, changes ...string) Model {
 		t.Fatal(err)
 	}
 	return Model{Name: v.FullName(), Config: v.Config, Version: "test", Values: func(p variants.Parameter) ([]float32, error) {
-		p.Init, p.Std = "normal", 0.5
-		return p.Start(9), nil
+		list, stream := make([]float32, p.Elements()), rng.New(9, rng.Name(p.Name))
+		for i := range list {
+			list[i] = float32(rng.Unit(stream.At(uint64(i)))) + 0.01 // no bias is zero
+		}
+		return list, nil
 	}}
 }
 
@@ -57,6 +61,9 @@ func TestThereAndBack(t *testing.T) {
 	for _, name := range slices.Concat(variants.Names("sharing"), variants.Names("plain"), []string{"heads/baseline"}) {
 		for _, arch := range variants.Archs(name) {
 			key := strings.TrimPrefix(name, "sharing/") + "/" + arch
+			if strings.Contains(name, "very_") || strings.Contains(name, "wide_deep") {
+				continue // as deep and wide
+			}
 			dir := t.TempDir()
 			var changes []string
 			if key == "linformer/encoder" {
