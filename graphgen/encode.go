@@ -36,11 +36,12 @@ type EncodeOptions struct {
 	Version  string            // of march, as the producer; "": not said
 	// Weights gives inputs that become initializers, by name: where their values lie.
 	Weights map[string]External
+	// Inside gives inputs that become initializers with their bytes in the file, little-endian, by name.
+	Inside map[string][]byte
 }
 
-// External places a tensor's bytes in a file beside the ONNX file, or has them to be put inside.
+// External places a tensor's bytes in a file beside the ONNX file.
 type External struct {
-	Data           []byte // if not nil, the bytes themselves, and the rest does not count
 	File           string // relative to the ONNX file
 	Offset, Length int64
 }
@@ -84,6 +85,11 @@ func (e *encoder) graph() *onnxpb.GraphProto {
 	e.pb = &onnxpb.GraphProto{Name: proto.String(e.opts.Name)}
 	for _, t := range g.inputs {
 		e.names[t] = e.unique(t.name)
+		if data, ok := e.opts.Inside[t.name]; ok {
+			e.pb.Initializer = append(e.pb.Initializer, &onnxpb.TensorProto{
+				Name: proto.String(t.name), DataType: proto.Int32(int32(dataTypes[t.DType()])), Dims: dims(t.Shape()), RawData: data})
+			continue
+		}
 		if w, ok := e.opts.Weights[t.name]; ok {
 			e.pb.Initializer = append(e.pb.Initializer, e.external(t, w))
 			continue
@@ -260,9 +266,6 @@ func (e *encoder) valueInfo(name string, t *Tensor) *onnxpb.ValueInfoProto {
 }
 
 func (e *encoder) external(t *Tensor, x External) *onnxpb.TensorProto {
-	if x.Data != nil {
-		return &onnxpb.TensorProto{Name: proto.String(t.name), DataType: proto.Int32(int32(dataTypes[t.DType()])), Dims: dims(t.Shape()), RawData: x.Data}
-	}
 	entry := func(k, v string) *onnxpb.StringStringEntryProto {
 		return &onnxpb.StringStringEntryProto{Key: proto.String(k), Value: proto.String(v)}
 	}

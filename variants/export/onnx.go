@@ -190,17 +190,15 @@ func (w *weights) graph(dir string, g variants.NamedGraph, o ONNXOptions) (File,
 	if err != nil {
 		return File{}, err
 	}
-	places := map[string]graphgen.External{}
-	for _, x := range g.Parameters {
-		place, ok := w.places[x.Name]
-		if !ok {
-			if place.Data, err = w.data(x); err != nil {
+	inside := map[string][]byte{}
+	if w.places == nil {
+		for _, x := range g.Parameters {
+			if inside[x.Name], err = w.data(x); err != nil {
 				return File{}, err
 			}
 		}
-		places[x.Name] = place
 	}
-	b, err := p.Encode(graphgen.EncodeOptions{Name: w.model.Name + "/" + g.Name, Version: w.model.Version, Metadata: o.Metadata, Weights: places})
+	b, err := p.Encode(graphgen.EncodeOptions{Name: w.model.Name + "/" + g.Name, Version: w.model.Version, Metadata: o.Metadata, Weights: w.places, Inside: inside})
 	if err != nil {
 		return File{}, err
 	}
