@@ -43,7 +43,7 @@ var exportCommand = command{
 		f.BoolVar(&x.hf, "hf", false, "write a Hugging Face folder instead of ONNX files")
 		f.BoolVar(&x.cache, "cache", false, "inputs and outputs for the keys and values of earlier tokens")
 		f.StringVar(&x.precision, "precision", "fp32", "`TYPE` of weights and activations: "+joined(export.Precisions()))
-		f.StringVar(&x.target, "target", string(graphgen.Portable), "`OPERATORS` of the graphs: "+joined(graphgen.Targets()))
+		f.StringVar(&x.target, "target", string(graphgen.Portable), "`OPERATORS` of the graphs: "+joined(exportTargets))
 		f.StringVar(&x.weights, "weights", "auto", "`WHERE` the weights lie: inside the ONNX file, beside it in model.safetensors, or auto (by --inside)")
 		f.IntVar(&x.inside, "inside", export.InsideLimit>>20, "`MIB` of weights up to which auto puts them inside")
 		f.StringVar(&x.licence, "licence", "", "`LICENCE` of the weights, such as CC-BY-4.0, for the files' properties (default: none is stated)")
@@ -73,6 +73,9 @@ var exportCommand = command{
 	},
 }
 
+// exportTargets are those that other tools have the operators of.
+var exportTargets = []graphgen.Target{graphgen.Portable, graphgen.ORT}
+
 // exporting is export's flags.
 type exporting struct {
 	run, program, params, out, precision, target, weights, licence string
@@ -94,8 +97,8 @@ func (x *exporting) check(f *pflag.FlagSet) (limit int64, err error) {
 		return 0, usagef("wanted --out FOLDER, to write to")
 	case !slices.Contains(export.Precisions(), x.precision):
 		return 0, notOneOf("precision", x.precision, export.Precisions())
-	case !slices.Contains(graphgen.Targets(), graphgen.Target(x.target)):
-		return 0, usagef("--target %s is not one of %s", x.target, joined(graphgen.Targets()))
+	case !slices.Contains(exportTargets, graphgen.Target(x.target)):
+		return 0, usagef("--target %s is not one of %s", x.target, joined(exportTargets))
 	case !slices.Contains([]string{"auto", "inside", "beside"}, x.weights):
 		return 0, notOneOf("weights", x.weights, []string{"auto", "inside", "beside"})
 	case x.inside < 0 || x.inside > 1<<20:

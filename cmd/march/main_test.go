@@ -105,6 +105,7 @@ func TestWrongUse(t *testing.T) {
 		{"export --program folder --out x", 1, "folder is not a program folder"},
 		{"export --run folder --out x --precision fp15", 2, `--precision "fp15" is not one of fp32, fp16, bf16; did you mean fp`},
 		{"export --run folder --out x --weights insid", 2, `--weights "insid" is not one of auto, inside, beside; did you mean inside?`},
+		{"export --run folder --out x --target fused", 2, "--target fused is not one of portable"},
 		{"export --run folder --out x --inside -1", 2, "--inside -1: wanted 0 or more MiB"},
 		{"export --run folder --out x --hf --cache", 2, "--cache is of ONNX files, and --hf writes none"},
 		{"export --run folder --out x --checkpoint newest", 2, `--checkpoint: "newest": wanted last, best or the number of a step`},
