@@ -18,7 +18,7 @@ type block struct {
 func (a Attention) blocks(in []*Tensor) []block {
 	whole := []block{{Attention: a}}
 	bias, lengths, dropout := in[3], in[4], in[5]
-	if !a.Causal || a.Queries != a.Keys || a.Queries < 2*blockQueries || a.Queries%blockQueries != 0 || bias != nil || lengths != nil || dropout != nil {
+	if !a.Causal || a.Past != 0 || a.Queries != a.Keys || a.Queries < 2*blockQueries || a.Queries%blockQueries != 0 || bias != nil || lengths != nil || dropout != nil {
 		return whole
 	}
 	var list []block
@@ -28,7 +28,7 @@ func (a Attention) blocks(in []*Tensor) []block {
 			from = max(0, at-a.Window+1) / blockQueries * blockQueries
 		}
 		b := block{a, at, from}
-		b.Queries, b.Keys, b.offset = blockQueries, at+blockQueries-from, at-from
+		b.Queries, b.Keys, b.Past = blockQueries, at+blockQueries-from, at-from
 		list = append(list, b)
 	}
 	return list

@@ -2,7 +2,7 @@ package graphgen
 
 import "slices"
 
-// Graphs that compute in bfloat16: which operators may, and the passes that go with it.
+// Graphs that compute in bfloat16 or float16: which operators may, and the passes that go with it.
 
 // evidence says how it is known that a kernel exists.
 type evidence string
@@ -32,21 +32,34 @@ var bf16Operators = map[string]evidence{
 // HasBF16 reports whether graphs may have the operator in bfloat16.
 func HasBF16(op string) bool { return bf16Operators[op] != "" }
 
-// widen computes in float32, between casts, what the provider lacks in bfloat16. Where one
+// f16Operators are those that graphs have in float16: matrix products, and what neither adds up many entries nor leaves
+// the type's range (65,504). All others are computed in float32 between casts: softmax, sums, quotients, roots, exponentials
+// and the error function. LayerNormalization keeps its statistics in float32 by the standard.
+var f16Operators = map[string]bool{
+	"MatMul": true, "FusedMatMul": true, "Gemm": true, "LayerNormalization": true,
+	"Add": true, "Sub": true, "Mul": true, "Neg": true, "Max": true, "Min": true, "Relu": true, "Tanh": true, "Sigmoid": true,
+	"Cast": true, "Identity": true, "Gather": true, "Transpose": true, "Split": true, "Concat": true, "Reshape": true, "Slice": true,
+	"Unsqueeze": true, "Expand": true, "Where": true,
+}
+
+// HasF16 reports whether graphs may have the operator in float16.
+func HasF16(op string) bool { return f16Operators[op] }
+
+// widen computes in float32, between casts, what graphs have not in bfloat16 or float16. Where one
 // such node reads another, the value between them is not rounded.
 func widen(src *Graph) *Graph {
-	if !slices.ContainsFunc(src.nodes, (*Node).lacksBF16) {
+	if !slices.ContainsFunc(src.nodes, (*Node).lacksKernel) {
 		return src
 	}
-	c, wide := newCopier(src), map[*Tensor]*Tensor{} // copied bfloat16 tensors as they were before rounding
+	c, wide := newCopier(src), map[*Tensor]*Tensor{} // copied narrow tensors as they were before rounding
 	for _, n := range src.nodes {
 		c.node(n, func(in []*Tensor) []*Tensor {
-			if !n.lacksBF16() {
+			if !n.lacksKernel() {
 				return c.dst.apply(n.Op.Name, n.Attrs, in...)
 			}
 			for i, t := range in {
 				switch {
-				case t == nil || t.DType() != BFloat16:
+				case t == nil || !t.DType().narrow():
 				case wide[t] != nil:
 					in[i] = wide[t]
 				case t.value != nil: // not rounded either
@@ -57,8 +70,8 @@ func widen(src *Graph) *Graph {
 			}
 			out := slices.Clone(c.dst.apply(n.Op.Name, n.Attrs, in...))
 			for i, o := range out {
-				if n.Out[i].DType() == BFloat16 {
-					out[i] = Cast(o, BFloat16)
+				if d := n.Out[i].DType(); d.narrow() {
+					out[i] = Cast(o, d)
 					wide[out[i]] = o
 				}
 			}
@@ -68,19 +81,21 @@ func widen(src *Graph) *Graph {
 	return prune(c.finish(src))
 }
 
-// lacksBF16 reports a node that would need a kernel in bfloat16 that is not there.
-func (n *Node) lacksBF16() bool {
-	isBF16 := func(t *Tensor) bool { return t != nil && t.DType() == BFloat16 }
-	return !HasBF16(n.Op.Name) && !n.Op.Kernel && (slices.ContainsFunc(n.In, isBF16) || slices.ContainsFunc(n.Out, isBF16))
+// lacksKernel reports a node that would need a kernel in bfloat16 or float16 that graphs may not ask for.
+func (n *Node) lacksKernel() bool {
+	lacking := func(t *Tensor) bool {
+		return t != nil && (t.DType() == BFloat16 && !HasBF16(n.Op.Name) || t.DType() == Float16 && !HasF16(n.Op.Name))
+	}
+	return !n.Op.Kernel && (slices.ContainsFunc(n.In, lacking) || slices.ContainsFunc(n.Out, lacking))
 }
 
-// LiftCasts makes an input of each cast of a float32 input to bfloat16, so that whoever
+// LiftCasts makes an input of each cast of a float32 input to bfloat16 or float16, so that whoever
 // runs the graph keeps such copies instead of having them made in every run. name is what
 // the copy of an input is called, "" where it stays as it is. An input of which
 // only the copy was read is left out.
 func (g *Graph) LiftCasts(name func(input string) string) *Graph {
 	lifted := func(n *Node) bool {
-		return n.Op.Name == "Cast" && n.Out[0].DType() == BFloat16 && n.In[0].name != "" && name(n.In[0].name) != ""
+		return n.Op.Name == "Cast" && n.Out[0].DType().narrow() && n.In[0].name != "" && name(n.In[0].name) != ""
 	}
 	copies, read := map[*Tensor]*Tensor{}, map[*Tensor]bool{}
 	for _, n := range g.nodes {
@@ -99,7 +114,7 @@ func (g *Graph) LiftCasts(name func(input string) string) *Graph {
 			c.of[in] = c.dst.Input(in.name, in.DType(), in.Shape()...)
 		}
 		if made := copies[in]; made != nil {
-			c.of[made] = c.dst.Input(name(in.name), BFloat16, in.Shape()...)
+			c.of[made] = c.dst.Input(name(in.name), made.DType(), in.Shape()...)
 		}
 	}
 	for _, n := range g.nodes {
@@ -113,7 +128,7 @@ func (g *Graph) LiftCasts(name func(input string) string) *Graph {
 // summedType is the type that sums over many positions are kept in: gradients of tables,
 // losses.
 func summedType(d DType) DType {
-	if d == BFloat16 {
+	if d.narrow() {
 		return Float32
 	}
 	return d

@@ -42,7 +42,7 @@ func TestWiden(t *testing.T) {
 				t.Errorf("%s: %s, wanted %s", target, got, c.want)
 			}
 			for _, n := range p.Graph.nodes {
-				if n.lacksBF16() {
+				if n.lacksKernel() {
 					t.Errorf("%s: %s is in bfloat16", target, n)
 				}
 				if i := slices.IndexFunc(n.In, func(t *Tensor) bool { return t.value != nil && t.DType() == Float32 && t.value.Floats[0] == 0.3 }); n.Op.Name == "Greater" && i < 0 {

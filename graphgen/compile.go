@@ -44,7 +44,7 @@ type Program struct {
 
 // Compile decomposes the graph's operators for a target, rewrites what is cheaper
 // another way, drops what no output needs, computes in float32 what has no kernel in
-// bfloat16, and verifies the result of each pass. Further passes, such as [Reproducible], go
+// bfloat16 or float16, and verifies the result of each pass. Further passes, such as [Reproducible], go
 // behind the rewriting.
 func (g *Graph) Compile(t Target, further ...func(*Graph) *Graph) (*Program, error) {
 	var out *Graph

@@ -19,7 +19,7 @@ import (
 const largeFill = 64
 
 var dataTypes = map[DType]onnxpb.TensorProto_DataType{
-	Float32: onnxpb.TensorProto_FLOAT, Float64: onnxpb.TensorProto_DOUBLE, BFloat16: onnxpb.TensorProto_BFLOAT16,
+	Float32: onnxpb.TensorProto_FLOAT, Float64: onnxpb.TensorProto_DOUBLE, BFloat16: onnxpb.TensorProto_BFLOAT16, Float16: onnxpb.TensorProto_FLOAT16,
 	Int64: onnxpb.TensorProto_INT64, Int32: onnxpb.TensorProto_INT32, Bool: onnxpb.TensorProto_BOOL,
 }
 
@@ -28,8 +28,11 @@ type EncodeOptions struct {
 	Name     string            // of the graph
 	Metadata map[string]string // properties of the model
 	Opset    int               // version of ai.onnx operators, one of [Opsets]; 0: [Opset]
+	Version  string            // of march, as the producer; "": not said
 	// Weights gives inputs that become initializers, by name: where their values lie.
 	Weights map[string]External
+	// Inside gives inputs that become initializers with their bytes in the file, little-endian, by name.
+	Inside map[string][]byte
 }
 
 // External places a tensor's bytes in a file beside the ONNX file.
@@ -57,6 +60,9 @@ func (p *Program) Encode(o EncodeOptions) ([]byte, error) {
 	if slices.ContainsFunc(p.Graph.nodes, func(n *Node) bool { return n.Op.Kernel }) {
 		m.OpsetImport = append(m.OpsetImport, &onnxpb.OperatorSetIdProto{Domain: proto.String("march"), Version: proto.Int64(1)})
 	}
+	if o.Version != "" {
+		m.ProducerVersion = proto.String(o.Version)
+	}
 	for k, v := range o.Metadata {
 		m.MetadataProps = append(m.MetadataProps, &onnxpb.StringStringEntryProto{Key: proto.String(k), Value: proto.String(v)})
 	}
@@ -81,6 +87,11 @@ func (e *encoder) graph() *onnxpb.GraphProto {
 	e.pb = &onnxpb.GraphProto{Name: proto.String(e.opts.Name)}
 	for _, t := range g.inputs {
 		e.names[t] = e.unique(t.name)
+		if data, ok := e.opts.Inside[t.name]; ok {
+			e.pb.Initializer = append(e.pb.Initializer, &onnxpb.TensorProto{
+				Name: proto.String(t.name), DataType: proto.Int32(int32(dataTypes[t.DType()])), Dims: dims(t.Shape()), RawData: data})
+			continue
+		}
 		if w, ok := e.opts.Weights[t.name]; ok {
 			e.pb.Initializer = append(e.pb.Initializer, e.external(t, w))
 			continue
@@ -202,16 +213,17 @@ func (e *encoder) name(t *Tensor) string {
 	return name
 }
 
-// fill emits a node that makes a filled constant at run time; in bfloat16, which neither
+// fill emits a node that makes a filled constant at run time; in bfloat16 and float16, which neither
 // ONNX Runtime nor every reader takes as this node's value, by way of float32.
 func (e *encoder) fill(name string, t *Tensor, v float64) {
 	shape, typ, out := e.name(t.g.Ints(dims(t.Shape()))), t.DType(), name
-	if typ == BFloat16 {
+	if typ.narrow() {
+		narrow := typ
 		typ, out = Float32, e.unique(name+"_float32")
 		defer func() {
 			e.pb.Node = append(e.pb.Node, &onnxpb.NodeProto{
 				OpType: proto.String("Cast"), Name: proto.String(name), Input: []string{out}, Output: []string{name},
-				Attribute: []*onnxpb.AttributeProto{e.attribute("to", BFloat16)}})
+				Attribute: []*onnxpb.AttributeProto{e.attribute("to", narrow)}})
 		}()
 	}
 	value := &onnxpb.TensorProto{DataType: proto.Int32(int32(dataTypes[typ])), Dims: []int64{1}}
@@ -296,6 +308,8 @@ func (e *encoder) raw(d DType, v *Value, n int) []byte {
 			put(v.Floats[j])
 		case BFloat16:
 			put(bfloat16(float32(v.Floats[j])))
+		case Float16:
+			put(float16(float32(v.Floats[j])))
 		case Int64:
 			put(v.Ints[j])
 		case Int32:

@@ -17,8 +17,9 @@ type Attention struct {
 	Window               int     // position i sees j > i − Window only; 0: no bound
 	Memory               int     // so many keys at the end are another sequence's, which every query sees; 0: none
 	Recompute            bool    // the gradient computes the probabilities anew, so that they need not be kept
-
-	offset int // the first query's position, counted from the first key's: of a block (blocks)
+	// Past is the first query's position: so many keys stand in front of the queries' own, of earlier tokens (a cache) or of
+	// earlier blocks.
+	Past int
 }
 
 // AttentionInputs are an attention's further inputs; each may be nil.
@@ -269,7 +270,7 @@ func (a block) probabilities(g *Graph, q, k *Tensor, in []*Tensor, t Target) *Te
 		if a.Memory == 0 {
 			seen = Less(g.Iota(a.Keys), Unsqueeze(lengths, 1))
 		} else { // the queries' own keys stand first
-			seen = Less(Sub(g.Iota(a.Keys), g.dimensionScalar(a.Queries)), Unsqueeze(lengths, 1))
+			seen = Less(Sub(g.Iota(a.Keys), g.dimensionScalar(a.own(g))), Unsqueeze(lengths, 1))
 		}
 		s = hide(s, Reshape(seen, shape...))
 	}
@@ -283,15 +284,15 @@ func (a Attention) byPosition(g *Graph) *Tensor {
 		return nil
 	}
 	i, j := Reshape(g.Iota(a.Queries), a.Queries, 1), g.Iota(a.Keys)
-	if a.offset != 0 {
-		i = Add(i, g.Scalar(Int64, float64(a.offset)))
+	if a.Past != 0 {
+		i = Add(i, g.dimensionScalar(a.Past))
 	}
 	var seen *Tensor
 	if a.Causal {
 		seen = LessOrEqual(j, i)
 	}
 	if a.Memory != 0 {
-		seen = Or(seen, GreaterOrEqual(j, g.dimensionScalar(a.Queries)))
+		seen = Or(seen, GreaterOrEqual(j, g.dimensionScalar(a.own(g))))
 	}
 	if a.Window > 0 {
 		near := Greater(j, Sub(i, g.Scalar(Int64, float64(a.Window))))
@@ -317,18 +318,31 @@ func (a block) sameDocument(documents *Tensor, rank int) *Tensor {
 
 // hide makes logits of keys that are not seen, in a shape that broadcasts, too small to count.
 func hide(s, seen *Tensor) *Tensor {
-	if s.DType() == BFloat16 {
+	if s.DType().narrow() {
 		// ONNX Runtime may make one operator of an addition and the softmax (BiasSoftmax),
 		// which has no kernel in bfloat16.
-		return Where(seen, s, s.like(hidden))
+		return Where(seen, s, s.like(hidden(s.DType())))
 	}
 	return Add(s, penalty(seen, s.DType()))
 }
 
+// own is how many keys come before the memory's: those of the past and the queries' own.
+func (a Attention) own(g *Graph) int {
+	if a.Past == 0 {
+		return a.Queries
+	}
+	return g.Sum(a.Past, a.Queries)
+}
+
 // hidden is added to the logits of keys that a query must not see: far below any logit,
-// and finite, so that a row without any visible key stays a number.
-const hidden = -1e30
+// and finite, also twice, so that a row without any visible key stays a number.
+func hidden(d DType) float64 {
+	if d == Float16 {
+		return -3e4
+	}
+	return -1e30
+}
 
 func penalty(seen *Tensor, d DType) *Tensor {
-	return Where(seen, seen.g.Scalar(d, 0), seen.g.Scalar(d, hidden))
+	return Where(seen, seen.g.Scalar(d, 0), seen.g.Scalar(d, hidden(d)))
 }

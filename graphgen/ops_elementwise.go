@@ -269,7 +269,7 @@ func Or(a, b *Tensor) *Tensor { return one("Or", nil, a, b) }
 func Where(cond, a, b *Tensor) *Tensor { return one("Where", nil, cond, a, b) }
 
 // Cast converts the element type; to its own type is free, as is the way back from
-// float32 to the bfloat16 that it was and the conversion of a floating-point constant.
+// float32 to the narrower type that it was and the conversion of a floating-point constant.
 func Cast(x *Tensor, to DType) *Tensor {
 	if x.DType() == to {
 		return x
@@ -277,7 +277,7 @@ func Cast(x *Tensor, to DType) *Tensor {
 	if x.value != nil && x.DType().Float() && to.Float() {
 		return x.g.constant(Type{to, x.Shape()}, x.value)
 	}
-	if n := x.node; n != nil && n.Op.Name == "Cast" && n.In[0].DType() == to && to == BFloat16 && x.DType() == Float32 {
+	if n := x.node; n != nil && n.Op.Name == "Cast" && n.In[0].DType() == to && to.narrow() && x.DType() == Float32 {
 		return n.In[0]
 	}
 	return one("Cast", Attrs{"to": to}, x)

@@ -88,9 +88,13 @@ func LayerNorm(x, weight, bias *Tensor, eps float64) *Tensor {
 
 // rms gives 1/√(mean x² + eps) [N,1]; what comes after the sums is float32, whatever x is.
 func rms(x *Tensor, eps float64) *Tensor {
+	d := x.DType()
+	if d == Float16 { // whose squares end at 256
+		x = Cast(x, Float32)
+	}
 	squares := Cast(ReduceSum(Mul(x, x), true, -1), summedType(x.DType()))
 	root := Sqrt(Shift(Scale(squares, 1/float64(x.Dim(-1))), eps))
-	return Cast(Div(root.like(1), root), x.DType())
+	return Cast(Div(root.like(1), root), d)
 }
 
 var _ = register(&Op{

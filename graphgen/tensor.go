@@ -16,20 +16,24 @@ const (
 	Float32
 	Float64
 	BFloat16
+	Float16 // of exported models; no graph that trains has it
 	Int64
 	Int32
 	Bool
 )
 
-var dtypeNames = [...]string{"invalid", "float32", "float64", "bfloat16", "int64", "int32", "bool"}
+var dtypeNames = [...]string{"invalid", "float32", "float64", "bfloat16", "float16", "int64", "int32", "bool"}
 
 func (d DType) String() string { return dtypeNames[d] }
 
+// narrow reports the types of two bytes, in which sums over many entries are kept in float32.
+func (d DType) narrow() bool { return d == BFloat16 || d == Float16 }
+
 // Float reports whether d is a floating-point type, so whether gradients flow through it.
-func (d DType) Float() bool { return d == Float32 || d == Float64 || d == BFloat16 }
+func (d DType) Float() bool { return d == Float32 || d == Float64 || d.narrow() }
 
 // Size is the bytes of one element.
-func (d DType) Size() int { return [...]int{0, 4, 8, 2, 8, 4, 1}[d] }
+func (d DType) Size() int { return [...]int{0, 4, 8, 2, 2, 8, 4, 1}[d] }
 
 // Shape lists a tensor's dimensions. A negative entry is a symbol declared by
 // [Graph.Symbol] or [Graph.Product]: a size that is known only when the graph runs.

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -135,6 +136,18 @@ func (b *Buffer) Tensor(offset int, t ElementType, shape ...int64) (*Tensor, err
 	if err != nil {
 		return nil, err
 	}
+	return b.tensor(offset, count, t, shape)
+}
+
+// Empty returns a tensor without elements, one of whose dimensions is 0: the keys of no tokens.
+func (b *Buffer) Empty(t ElementType, shape ...int64) (*Tensor, error) {
+	if !slices.Contains(shape, 0) || slices.ContainsFunc(shape, func(d int64) bool { return d < 0 }) {
+		return nil, fmt.Errorf("empty tensor %v%v: want a dimension of 0, and none below", t, shape)
+	}
+	return b.tensor(0, 0, t, shape)
+}
+
+func (b *Buffer) tensor(offset, count int, t ElementType, shape []int64) (*Tensor, error) {
 	size := t.Size()
 	switch {
 	case size == 0:
@@ -158,6 +171,7 @@ func (b *Buffer) Tensor(offset int, t ElementType, shape ...int64) (*Tensor, err
 	if r.gpu != nil {
 		gpu = r.device.Index
 	}
+	var err error
 	tensor.handle, err = r.lib.NewTensor(gpu, unsafe.Add(b.data, offset), tensor.bytes, tensor.shape, int(t))
 	if err != nil {
 		return nil, fmt.Errorf("tensor %v%v: %w", t, shape, tidy(err))

@@ -199,3 +199,22 @@ func TestElementTypes(t *testing.T) {
 		}
 	}
 }
+
+// TestEmpty: a tensor without elements has a dimension of 0, and binds where a model takes it.
+func TestEmpty(t *testing.T) {
+	r := open(t, 1)
+	b, err := r.Alloc(8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x, err := b.Empty(Float32, 1, 2, 0, 4); err != nil {
+		t.Error(err)
+	} else if err := Upload(x, []float32{}); err != nil {
+		t.Error(err)
+	}
+	for _, shape := range [][]int64{{1, 2}, {}, {0, -1}} {
+		if x, err := b.Empty(Float32, shape...); err == nil {
+			t.Errorf("shape %v made %s", shape, x)
+		}
+	}
+}

@@ -293,6 +293,24 @@ func Best(run string, warn func(string)) (*Checkpoint, error) {
 	return best, nil
 }
 
+// At gives the checkpoint of a step. It is an error where it is damaged, or none is kept; that names those that are.
+func At(run string, step int64) (*Checkpoint, error) {
+	parent := filepath.Join(run, checkpointsDir)
+	names, err := savedSteps(parent)
+	if err != nil {
+		return nil, err
+	}
+	var have []string
+	for _, name := range names {
+		n, _ := stepOf(name)
+		if n == step {
+			return readCheckpoint(filepath.Join(parent, name))
+		}
+		have = append(have, strconv.FormatInt(n, 10))
+	}
+	return nil, fmt.Errorf("%s has no checkpoint of step %d; it has those of %s", run, step, cmp.Or(strings.Join(have, ", "), "none"))
+}
+
 func readState(dir string) (State, error) {
 	path := filepath.Join(dir, stateFile)
 	b, err := readBounded(path, maxStateFile)

@@ -41,6 +41,7 @@ type Settings struct {
 	Tokenizer     string          `json:"tokenizer_sha256"`
 	DataSource    string          `json:"data_source"`
 	Teacher       string          `json:"teacher_sha256"` // of the teacher's parameters; "": none
+	Init          string          `json:"init_sha256"`    // of the file that the start values are from; "": they are the seed's
 	Threads       int             `json:"threads"`
 	Device        string          `json:"device"`
 	Runtime       string          `json:"onnxruntime"`

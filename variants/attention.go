@@ -19,11 +19,14 @@ func (s *stack) selfAttention(use, i int, at string, x *graphgen.Tensor) *graphg
 	v := graphgen.Linear(x, s.normal(at+".wv", c.valueStd(), c.D, kv*dim), s.bias(c.Bias.QKV, at+".bv", kv*dim))
 	s.keys, s.values = append(s.keys, k), append(s.values, v) // as projected: the decoder reads them without positions
 	if c.Pos.Kind == "rope" {
-		q = graphgen.Rotate(q, s.batch, s.length, heads, positionBase)
-		k = graphgen.Rotate(k, s.batch, s.length, kv, positionBase)
+		q = graphgen.Rotate(q, s.batch, s.past, s.length, heads, positionBase)
+		k = graphgen.Rotate(k, s.batch, s.past, s.length, kv, positionBase)
+	}
+	if s.past != 0 {
+		k, v = s.remember(use, k, v)
 	}
 	a := graphgen.Attention{
-		Batch: s.batch, Queries: s.length, Keys: s.length,
+		Batch: s.batch, Queries: s.length, Keys: s.own(), Past: s.past,
 		Heads: heads, KVHeads: kv, Scale: c.scale(i), Causal: s.causal, Window: c.window(use), Recompute: s.recompute,
 	}
 	o := graphgen.AttentionInputs{Lengths: s.lengths, Documents: s.documents, Bias: s.positionBias(heads)}
@@ -33,7 +36,7 @@ func (s *stack) selfAttention(use, i int, at string, x *graphgen.Tensor) *graphg
 		a.Keys, o.Lengths = c.Attn.Linformer, nil
 	case c.Attn.Unified && s.memory != nil:
 		k, v = s.behind(k, s.memory.keys[use]), s.behind(v, s.memory.values[use])
-		a.Keys, a.Memory, o.Lengths = s.g.Sum(s.length, s.memory.length), s.memory.length, s.memory.lengths
+		a.Keys, a.Memory, o.Lengths = s.g.Sum(s.own(), s.memory.length), s.memory.length, s.memory.lengths
 		if o.Bias != nil { // none for the encoder's keys
 			none := graphgen.Expand(s.g.Fill(o.Bias.DType(), 0, 1, 1, 1), heads, s.length, s.memory.length)
 			o.Bias = graphgen.Concat(2, o.Bias, none)
@@ -47,18 +50,24 @@ func (s *stack) selfAttention(use, i int, at string, x *graphgen.Tensor) *graphg
 // or projected once more.
 func (s *stack) crossAttention(use, i int, at string, x *graphgen.Tensor) *graphgen.Tensor {
 	c, memory := s.c, s.memory
-	heads, kv, dim := c.heads(i), c.kvHeads(i), c.qkvDim(i)
-	k, v := memory.keys[use], memory.values[use]
-	if c.Attn.CrossKV == "own" {
-		k = s.linear(k, at+".wk", kv*dim, c.Bias.QKV, at+".bk")
-		v = s.linear(v, at+".wv", kv*dim, c.Bias.QKV, at+".bv")
-	}
+	heads, kv := c.heads(i), c.kvHeads(i)
+	k, v := s.crossKeys(use, i, at)
 	a := graphgen.Attention{Batch: s.batch, Queries: s.length, Keys: memory.length, Heads: heads, KVHeads: kv, Scale: c.scale(i), Recompute: s.recompute}
 	y := a.Apply(s.queries(i, at, x), k, v, graphgen.AttentionInputs{
 		Lengths: memory.lengths,
 		Dropout: s.dropMask(s.place(use, "cross.weights"), c.Dropout.Rate, s.batch, heads, s.length, memory.length),
 	})
 	return s.join(i, at, x, y)
+}
+
+// crossKeys are the keys and values that the cross-attention of a use reads, rows [B·S,n].
+func (s *stack) crossKeys(use, i int, at string) (k, v *graphgen.Tensor) {
+	k, v = s.memory.keys[use], s.memory.values[use]
+	if s.c.Attn.CrossKV != "own" || s.memory.ready {
+		return k, v
+	}
+	n := s.c.kvHeads(i) * s.c.qkvDim(i)
+	return s.linear(k, at+".wk", n, s.c.Bias.QKV, at+".bk"), s.linear(v, at+".wv", n, s.c.Bias.QKV, at+".bv")
 }
 
 // database is attention to learned keys and values, the same for all heads and layers:
@@ -112,9 +121,9 @@ func (s *stack) compress(name string, x *graphgen.Tensor) *graphgen.Tensor {
 }
 
 // behind puts the encoder's rows behind the decoder's, sequence by sequence:
-// [B·T,n], [B·S,n] → [B·(T+S),n].
+// [B·T,n], [B·S,n] → [B·(T+S),n]; T counts the past's too.
 func (s *stack) behind(own, memory *graphgen.Tensor) *graphgen.Tensor {
 	n := own.Dim(1)
-	both := graphgen.Concat(1, graphgen.Reshape(own, s.batch, s.length, n), graphgen.Reshape(memory, s.batch, s.memory.length, n))
+	both := graphgen.Concat(1, graphgen.Reshape(own, s.batch, s.own(), n), graphgen.Reshape(memory, s.batch, s.memory.length, n))
 	return graphgen.Reshape(both, s.g.Product(s.batch, both.Dim(1)), n)
 }

@@ -27,13 +27,13 @@ func (s *stack) embed(tokens *graphgen.Tensor) (x *graphgen.Tensor) {
 		x = s.drop(s.name+".embed", c.Dropout.Rate, graphgen.Embedding(s.table(), tokens), s.batch, s.length, c.D)
 		switch c.Pos.Kind {
 		case "learned":
-			p := graphgen.First(s.normal("embed.positions", c.Pos.Std, c.Length, c.D), 0, s.length)
+			p := s.positions(s.normal("embed.positions", c.Pos.Std, c.Length, c.D))
 			x = graphgen.Add(x, s.drop(s.name+".position", c.Dropout.Rate, p, s.length, c.D))
 			if c.Pos.Combine == "average" {
 				x = graphgen.Scale(x, 0.5)
 			}
 		case "sinusoidal":
-			p := s.g.Sinusoids(x.DType(), s.length, c.D, positionBase)
+			p := s.g.Sinusoids(x.DType(), s.past, s.length, c.D, positionBase)
 			x = graphgen.Add(x, s.drop(s.name+".position", c.Dropout.Rate, p, s.length, c.D))
 		}
 		x = graphgen.Reshape(x, s.rows(), c.D)
@@ -44,15 +44,24 @@ func (s *stack) embed(tokens *graphgen.Tensor) (x *graphgen.Tensor) {
 	return x
 }
 
-// positionBias is added to the logits of self-attention, [H,S,S]; nil for positions that
+// positions are the rows of a table of positions that the tokens have, [S,D]. Behind a past they are looked up one by one:
+// that fails where the table ends, and a slice would be short without a word.
+func (s *stack) positions(table *graphgen.Tensor) *graphgen.Tensor {
+	if s.past == 0 {
+		return graphgen.First(table, 0, s.length)
+	}
+	return graphgen.Embedding(table, s.g.Positions(s.past, s.length))
+}
+
+// positionBias is added to the logits of self-attention, [H,S,S] or with a past [H,S,P+S]; nil for positions that
 // live elsewhere.
 func (s *stack) positionBias(heads int) *graphgen.Tensor {
 	switch s.c.Pos.Kind {
 	case "alibi":
-		return s.g.Alibi(s.compute, heads, s.length, s.length)
+		return s.g.Alibi(s.compute, heads, s.past, s.length, s.own())
 	case "relative":
 		table := s.param(Parameter{Name: s.name + ".relative", Shape: []int{relativeBuckets, heads}, Decay: true, Init: "zeros"})
-		return graphgen.RelativeBias(table, s.length, s.length, s.c.Length, relativeDistance, s.causal)
+		return graphgen.RelativeBias(table, s.past, s.length, s.own(), s.c.Length, relativeDistance, s.causal)
 	}
 	return nil
 }

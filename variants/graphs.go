@@ -67,6 +67,8 @@ type Dims struct {
 	// LossChunks is the number of parts in which the loss head goes over the rows, one after
 	// another; 0: 1.
 	LossChunks int
+
+	past int // tokens before these, of a decoder with a cache; 0: none
 }
 
 // Dims are those of a training batch with rows of a length, as the objective cuts them.
@@ -122,6 +124,9 @@ func (m *model) forward(d Dims) *forward {
 	}
 	if m.c.Training.DocumentMask {
 		first.documents = m.input(Documents, d.Batch, d.Length)
+	}
+	if d.past != 0 {
+		first.goOn(d.past)
 	}
 	f.last, f.hidden = first, nil
 	if m.c.Arch == EncoderDecoder {
@@ -365,29 +370,6 @@ func (c Config) EvalOf(d Dims) (*Graph, error) {
 			logprob, top := graphgen.LabelScores(logits, labels)
 			m.g.Output("logprob", graphgen.Reshape(logprob, f.dims.Batch, f.dims.labelled()))
 			m.g.Output("top", graphgen.Reshape(top, f.dims.Batch, f.dims.labelled()))
-		})
-		return nil
-	})
-	return &Graph{m.g, m.read()}, err
-}
-
-// Infer gives logits float32 [B,S,V], of an encoder-decoder [B,T,V] (infer.onnx). All
-// sizes are dynamic. A row is one document.
-func (c Config) Infer() (*Graph, error) { return c.InferOf(Dims{}) }
-
-// InferOf is Infer for batches of these sizes; of the zero value, for any.
-func (c Config) InferOf(d Dims) (*Graph, error) {
-	c.Training.DocumentMask = false
-	m := newModel(c)
-	err := build(func() error {
-		d, err := m.sizes(d)
-		if err != nil {
-			return err
-		}
-		f := m.forward(d)
-		logits := f.logits()
-		m.g.In("output", func() {
-			m.g.Output("logits", graphgen.Reshape(logits, f.dims.Batch, f.dims.labelled(), c.Vocab))
 		})
 		return nil
 	})

@@ -19,9 +19,9 @@ func (s Share) Layer(i int) int {
 // for the first half of the uses, and one for each other.
 func (c Config) ffUnique() int { return c.Share.Uses - c.Share.Uses/2 + 1 }
 
-// ffLayer is the feed-forward layer that a use has of those that are shared by
+// FFLayer is the feed-forward layer that a use has of those that are shared by
 // share.ff_unique, −1 where each layer has its own.
-func (c Config) ffLayer(use int) int {
+func (c Config) FFLayer(use int) int {
 	if c.Share.FFUnique == 0 {
 		return -1
 	}

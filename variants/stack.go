@@ -16,10 +16,14 @@ type stack struct {
 	causal  bool
 	lengths *graphgen.Tensor // int64 [B]: positions from there on are padding; nil: none are
 	memory  *stack           // the encoder that a decoder reads; nil: none
+	past    int              // a dimension: tokens before these, whose keys and values are inputs; 0: none
+	ready   bool             // of a memory: keys and values are as cross-attention reads them
 
 	documents *graphgen.Tensor // int64 [B,S]: attention stays within equal numbers; nil: a row is one document
 
 	keys, values []*graphgen.Tensor // of each use's self-attention, rows [N, heads·K]
+	before       []cached           // with a past: its keys and values in each use
+	present      []cached           // with a past: those that the next tokens read
 	ponder       *graphgen.Tensor   // with halting: the uses that each position took and its remainder, [N]
 	steps        *graphgen.Tensor   // with halting: the uses alone, [N]
 }
@@ -72,7 +76,7 @@ func (s *stack) layer(use int, x *graphgen.Tensor) *graphgen.Tensor {
 	if s.c.Database.Rows > 0 {
 		part("database", true, func(h *graphgen.Tensor) *graphgen.Tensor { return s.database(use, i, at+".database", h) })
 	}
-	if j := s.c.ffLayer(use); j >= 0 {
+	if j := s.c.FFLayer(use); j >= 0 {
 		at = fmt.Sprintf("%s.ff.%d", s.name, j)
 		s.g.In("ff", func() {
 			x = s.subLayer(at, s.place(use, "ff"), true, x, func(h *graphgen.Tensor) *graphgen.Tensor { return s.feedForward(use, at, h) })

@@ -2,6 +2,8 @@ package variants
 
 import (
 	"math"
+	"runtime"
+	"sync"
 
 	"march/trainloop/rng"
 )
@@ -51,9 +53,24 @@ func (p Parameter) Start(seed uint64) []float32 {
 		}
 	case "normal":
 		stream := rng.New(seed, rng.Name("init"), rng.Name(p.Name))
-		for i := range v {
-			v[i] = float32(p.Std * stream.NormalAt(uint64(i)))
-		}
+		inParts(len(v), func(from, to int) {
+			for i := from; i < to; i++ {
+				v[i] = float32(p.Std * stream.NormalAt(uint64(i)))
+			}
+		})
 	}
 	return v
+}
+
+// leastPart is the number of entries from which another core is worth a goroutine.
+const leastPart = 1 << 14
+
+// inParts calls f for stretches of 0 … n−1, one for each core at once.
+func inParts(n int, f func(from, to int)) {
+	parts := max(1, min(runtime.GOMAXPROCS(0), n/leastPart))
+	var done sync.WaitGroup
+	for i := range parts {
+		done.Go(func() { f(n*i/parts, n*(i+1)/parts) })
+	}
+	done.Wait()
 }

@@ -50,6 +50,10 @@ func again(r *record.Run) ([]string, error) {
 		line += " --teacher TEACHER"
 		comment("TEACHER: the run whose parameters have the sha256 " + s.Teacher)
 	}
+	if s.Init != "" {
+		line += " --init INIT"
+		comment("INIT: the Hugging Face folder whose model.safetensors has the sha256 " + s.Init)
+	}
 	var suites []string
 	var limit int64
 	more := ""

@@ -17,6 +17,8 @@ func commands() []command {
 		dataCommand,
 		trainCommand,
 		evalCommand,
+		generateCommand,
+		exportCommand,
 		benchCommand,
 		tableCommand,
 		reportCommand,

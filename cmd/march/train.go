@@ -26,6 +26,7 @@ var trainCommand = command{
 		{"march train --variant deep_cycle_rev --out runs/deep", "train at scale tiny on the embedded corpus"},
 		{"march train --variant deep_cycle_rev --out runs/deep --resume", "go on after Ctrl-C"},
 		{"march train --variant distill --teacher runs/sharing/baseline/decoder/seed-1", "learn from the baseline's run"},
+		{"march train --variant deep_cycle_rev --init exported/hf --out runs/on", "go on from a model of march export --hf, with a new optimizer"},
 		{"march train --variant baseline --set heads=12 --set qkv_dim=8 --data data/stories --steps 2000 --out runs/heads", "another number of heads, text of your own"},
 	},
 	setup: func(f *pflag.FlagSet) action {
@@ -34,6 +35,7 @@ var trainCommand = command{
 		seed := f.Uint64("seed", 1, "of start values and of the order of the data")
 		out := f.String("out", "", "the run's `FOLDER` (default: runs/STUDY/VARIANT/ARCH/seed-SEED)")
 		teacher := f.String("teacher", "", "`FOLDER` of the finished run that the variant learns from (distill)")
+		start := f.String("init", "", "Hugging Face `FOLDER` whose model training starts from (config.json, model.safetensors), such as march export --hf writes; it must be the variant's")
 		batches := f.String("save-batches", "", "write the run's batches, in their order, to a safetensors `FILE`, and its program with the start values to --out, and do not train: for a comparison with another framework")
 		resume := f.Bool("resume", false, "go on with the run in the folder")
 		override := f.Bool("resume-anyway", false, "go on also where config, data or tokenizer are no longer those that the run was started with; the differences are named")
@@ -58,7 +60,7 @@ var trainCommand = command{
 			if err := checkTeacher(v, *teacher); err != nil {
 				return err
 			}
-			c := sweep.Cell{Variant: v, Seed: *seed, Batch: lab.batch, Dir: *out, Teacher: *teacher}
+			c := sweep.Cell{Variant: v, Seed: *seed, Batch: lab.batch, Dir: *out, Teacher: *teacher, Init: *start}
 			if c.Dir == "" {
 				c.Dir = sweep.CellDir("runs", v, *seed)
 			}

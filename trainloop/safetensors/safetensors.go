@@ -57,6 +57,8 @@ type Tensor struct {
 	DType string // "F32", "F64", "I64", …
 	Shape []int  // empty for a scalar; a dimension may be 0
 	Data  []byte // row-major, little-endian; exactly the bytes that DType and Shape ask for
+	// Make, if not nil, gives Data when its turn to be written comes, so that not all tensors are in memory at once.
+	Make func() ([]byte, error)
 }
 
 // Info describes one tensor of a file.
@@ -67,6 +69,9 @@ type Info struct {
 	Offset int64 // of the first byte, from the file's start
 	Bytes  int64
 }
+
+// Bytes are values as a tensor has them: row-major, little-endian. They may share the memory of values.
+func Bytes[T Element](values []T) []byte { return New("", nil, values).Data }
 
 // Element lists the Go types that New and Read convert.
 type Element interface {

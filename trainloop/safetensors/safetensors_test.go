@@ -371,7 +371,7 @@ func readAll(t *testing.T, f *File, size int64) []Tensor {
 		if err := f.ReadInto(info.Name, data); err != nil {
 			t.Fatal(err)
 		}
-		out = append(out, Tensor{info.Name, info.DType, info.Shape, data})
+		out = append(out, Tensor{Name: info.Name, DType: info.DType, Shape: info.Shape, Data: data})
 	}
 	return out
 }

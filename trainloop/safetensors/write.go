@@ -51,11 +51,29 @@ func write(w io.Writer, sorted []Tensor, head []byte) error {
 		return err
 	}
 	for _, t := range sorted {
+		if t.Make != nil {
+			var err error
+			if t.Data, err = t.made(); err != nil {
+				return err
+			}
+		}
 		if _, err := w.Write(t.Data); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// made is what Make gives, if it has the right size.
+func (t Tensor) made() ([]byte, error) {
+	data, err := t.Make()
+	if err != nil {
+		return nil, fmt.Errorf("tensor %q: %w", t.Name, err)
+	}
+	if size, _ := byteCount(t.DType, t.Shape); size != int64(len(data)) {
+		return nil, fmt.Errorf("tensor %q: %d bytes were made, but %s %v is %d bytes", t.Name, len(data), t.DType, t.Shape, size)
+	}
+	return data, nil
 }
 
 func arrange(tensors []Tensor, metadata map[string]string) (sorted []Tensor, head []byte, err error) {
@@ -106,7 +124,7 @@ func header(tensors []Tensor, metadata map[string]string) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("tensor %q: %w", t.Name, err)
 		}
-		if size != int64(len(t.Data)) {
+		if t.Make == nil && size != int64(len(t.Data)) {
 			return nil, fmt.Errorf("tensor %q: %d bytes of data, but %s %v is %d bytes", t.Name, len(t.Data), t.DType, t.Shape, size)
 		}
 		if i > 0 || len(metadata) > 0 {

@@ -66,6 +66,7 @@ type Manifest struct {
 	MaxLength     int               `json:"max_length"`
 	Vocab         int               `json:"vocab"`
 	Seed          uint64            `json:"seed"`
+	Init          string            `json:"init_sha256,omitempty"` // of the file that the start values are from; "": they are the seed\'s
 	Budget        json.RawMessage   `json:"budget"`
 	Parameters    []Parameter       `json:"parameters"`
 	Ranges        []Range           `json:"ranges"`

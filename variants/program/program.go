@@ -44,8 +44,12 @@ type Options struct {
 	// DecoderLength is that of decoder_tokens and labels of an encoder-decoder; 0: as the
 	// objective has it for sequences of Length.
 	DecoderLength int
-	Seed          uint64   // of the start values
-	Graphs        []string // which of [Graphs]; nil: all
+	Seed          uint64 // of the start values
+	// Start gives start values from elsewhere; nil: a pure function of the seed. Init is what tells them from others, the
+	// sha256 of the file that they are from; "" without Start.
+	Start  func(variants.Parameter) ([]float32, error)
+	Init   string
+	Graphs []string // which of [Graphs]; nil: all
 	// TrainingInfo adds TrainingFile: infer.onnx and step.onnx in one, in ONNX's own form for
 	// training.
 	TrainingInfo bool
@@ -196,7 +200,7 @@ func describe(v variants.Variant, o Options) (*manifest.Manifest, error) {
 	m := &manifest.Manifest{
 		Producer: "march", Study: v.Study, Variant: v.Name(), About: v.Doc, Source: v.Source, Scale: v.Scale, Arch: c.Arch,
 		Target: string(o.Target), Precision: o.Precision, Deterministic: o.Deterministic, Recompute: recomputed(o.Recompute), LossChunks: chunked(o.LossChunks), Opset: o.Opset, Batch: o.Batch, Length: o.Length, MaxLength: c.Length,
-		Vocab: c.Vocab, Seed: o.Seed, Graphs: map[string]*manifest.Graph{}, Files: map[string]manifest.Digest{},
+		Vocab: c.Vocab, Seed: o.Seed, Init: o.Init, Graphs: map[string]*manifest.Graph{}, Files: map[string]manifest.Digest{},
 	}
 	if m.Config, err = json.Marshal(c); err != nil {
 		return nil, err
@@ -234,7 +238,7 @@ func (w *writer) start() error {
 	}
 	tensors := make([]safetensors.Tensor, len(params))
 	for i, p := range params {
-		tensors[i] = safetensors.New(p.Name, p.Shape, p.Start(w.options.Seed))
+		tensors[i] = safetensors.Tensor{Name: p.Name, DType: "F32", Shape: p.Shape, Make: func() ([]byte, error) { return w.startOf(p) }}
 	}
 	path := filepath.Join(w.dir, InitFile)
 	if err := safetensors.WriteFile(path, tensors, map[string]string{"format": "pt", "producer": "march", "variant": w.variant.FullName()}); err != nil {
@@ -249,12 +253,22 @@ func (w *writer) start() error {
 	for _, t := range f.Tensors() {
 		w.weights[t.Name] = graphgen.External{File: InitFile, Offset: t.Offset, Length: t.Bytes}
 	}
-	b, err := os.ReadFile(path)
+	info, err := os.Stat(path)
 	if err != nil {
 		return err
 	}
-	w.digest(InitFile, b)
-	return nil
+	sum, err := atomicfile.SHA256(path)
+	w.m.Files[InitFile] = manifest.Digest{Bytes: info.Size(), SHA256: sum}
+	return err
+}
+
+// startOf are a parameter's start values.
+func (w *writer) startOf(p variants.Parameter) ([]byte, error) {
+	if w.options.Start == nil {
+		return safetensors.Bytes(p.Start(w.options.Seed)), nil
+	}
+	v, err := w.options.Start(p)
+	return safetensors.Bytes(v), err
 }
 
 // compile builds, compiles and checks one graph.

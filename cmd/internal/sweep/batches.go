@@ -22,7 +22,11 @@ func (l *Lab) SaveBatches(c Cell, file string) (int, error) {
 	if err := s.Check(); err != nil {
 		return 0, err
 	}
-	if err := l.program(c, s); err != nil {
+	from, err := l.imported(c, &s)
+	if err != nil {
+		return 0, err
+	}
+	if err := l.program(c, s, from); err != nil {
 		return 0, err
 	}
 	n := int(s.Steps) * s.MicroBatches()

@@ -82,7 +82,7 @@ func (m *LoadedModel) Close() error {
 }
 
 // LoadModel loads a program's eval.onnx with the parameters in a safetensors file.
-func LoadModel(rt *runtime.Runtime, programDir, params string) (_ *LoadedModel, err error) {
+func LoadModel(rt *runtime.Runtime, programDir, params string) (*LoadedModel, error) {
 	m, err := manifest.Read(programDir)
 	if err != nil {
 		return nil, err
@@ -98,21 +98,34 @@ func LoadModel(rt *runtime.Runtime, programDir, params string) (_ *LoadedModel, 
 	if g == nil {
 		return nil, fmt.Errorf("program %s has no eval.onnx", programDir)
 	}
-	f, err := safetensors.Open(params)
+	tensors, b, err := loadParameters(rt, m, params)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	b, err := rt.Alloc(m.BufferBytes())
+	x, err := evalsuite.NewONNXModel(rt, filepath.Join(programDir, g.File), ReadBy(m, "eval", tensors), m.MaxLength)
 	if err != nil {
+		b.Free()
 		return nil, err
+	}
+	return &LoadedModel{x, m, config, b}, nil
+}
+
+// loadParameters puts the parameters in a safetensors file on the device, in a buffer of their own.
+func loadParameters(rt *runtime.Runtime, m *manifest.Manifest, params string) (tensors map[string]*runtime.Tensor, b *runtime.Buffer, err error) {
+	f, err := safetensors.Open(params)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	if b, err = rt.Alloc(m.BufferBytes()); err != nil {
+		return nil, nil, err
 	}
 	defer func() {
 		if err != nil {
 			b.Free()
 		}
 	}()
-	tensors := map[string]*runtime.Tensor{}
+	tensors = map[string]*runtime.Tensor{}
 	for _, p := range m.Parameters {
 		shape := make([]int64, len(p.Shape))
 		for i, d := range p.Shape {
@@ -120,22 +133,18 @@ func LoadModel(rt *runtime.Runtime, programDir, params string) (_ *LoadedModel, 
 		}
 		t, err := b.Tensor(p.Offset, runtime.Float32, shape...)
 		if err != nil {
-			return nil, err
+			return nil, b, err
 		}
 		v := make([]float32, p.Elements())
 		if err := safetensors.Read(f, p.Name, v); err != nil {
-			return nil, fmt.Errorf("%w (are these the parameters of %s/%s?)", err, m.Study, m.Variant)
+			return nil, b, fmt.Errorf("%w (are these the parameters of %s/%s?)", err, m.Study, m.Variant)
 		}
 		if err := runtime.Upload(t, v); err != nil {
-			return nil, err
+			return nil, b, err
 		}
 		tensors[p.Name] = t
 	}
-	x, err := evalsuite.NewONNXModel(rt, filepath.Join(programDir, g.File), ReadBy(m, "eval", tensors), m.MaxLength)
-	if err != nil {
-		return nil, err
-	}
-	return &LoadedModel{x, m, config, b}, nil
+	return tensors, b, nil
 }
 
 // ReadBy are those of a model's parameters that one of its graphs reads. Some may have no

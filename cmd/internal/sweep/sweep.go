@@ -28,6 +28,7 @@ import (
 	"march/trainloop"
 	"march/trainloop/corpus"
 	"march/variants"
+	"march/variants/export"
 	"march/variants/manifest"
 	"march/variants/program"
 )
@@ -83,6 +84,7 @@ type Cell struct {
 	Batch   int    // sequences of a micro-batch; 0: as program.DefaultBatch says
 	Dir     string // the run's folder
 	Teacher string // the folder of the run that the variant learns from; "": it has no teacher
+	Init    string // a Hugging Face folder that the start values are from; "": they are the seed's
 
 	tried int // a micro-batch that is smaller than Batch 0 stands for; 0: none
 }
@@ -185,6 +187,10 @@ func (l *Lab) train(ctx context.Context, c Cell, resume bool) (*trainloop.Result
 		return nil, err
 	}
 	s.Teacher = sum
+	from, err := l.imported(c, &s)
+	if err != nil {
+		return nil, err
+	}
 	if !resume {
 		// Before anything is written: a folder that holds another run stays as it is.
 		if _, err := trainloop.ReadSettings(c.Dir); err == nil {
@@ -193,7 +199,10 @@ func (l *Lab) train(ctx context.Context, c Cell, resume bool) (*trainloop.Result
 			return nil, err
 		}
 	}
-	if err := l.program(c, s); err != nil {
+	if err := l.program(c, s, from); err != nil {
+		return nil, err
+	}
+	if err := l.saveTokenizer(c.Dir); err != nil {
 		return nil, err
 	}
 	o := trainloop.Options{
@@ -227,17 +236,20 @@ func (l *Lab) batches(c Cell, s trainloop.Settings) (*corpus.Shuffled, error) {
 }
 
 // program writes the run's program unless the folder has it.
-func (l *Lab) program(c Cell, s trainloop.Settings) error {
+func (l *Lab) program(c Cell, s trainloop.Settings, from *export.Imported) error {
 	dir := ProgramDir(c.Dir)
 	o := program.Options{
 		Target: l.Target, Precision: GraphPrecision(s.Precision), Deterministic: s.Deterministic, Recompute: l.Recompute, LossChunks: l.LossChunks,
-		Batch: s.MicroBatch, Length: s.Length, Seed: s.Seed, Graphs: []string{"grad", "update", "eval"}}
+		Batch: s.MicroBatch, Length: s.Length, Seed: s.Seed, Init: s.Init, Graphs: []string{"grad", "update", "eval"}}
+	if from != nil {
+		o.Start = from.Values
+	}
 	if m, err := manifest.Read(dir); err == nil {
 		config, err := compact(m.Config)
 		if err != nil {
 			return err
 		}
-		same := config == string(s.Config) && m.Target == s.Target && m.Precision == o.Precision && m.Batch == s.MicroBatch && m.Length == s.Length && m.Seed == s.Seed
+		same := config == string(s.Config) && m.Target == s.Target && m.Precision == o.Precision && m.Batch == s.MicroBatch && m.Length == s.Length && m.Seed == s.Seed && m.Init == s.Init
 		if same && program.SameMemory(m, o) && m.Verify(dir) == nil {
 			return nil
 		}
@@ -383,6 +395,9 @@ func (l *Lab) Finished(c Cell) *record.Run {
 	}
 	was, err := trainloop.ReadSettings(c.Dir)
 	if err != nil {
+		return nil
+	}
+	if _, err := l.imported(c, &s); err != nil {
 		return nil
 	}
 	if s.Teacher = l.teacherOr(c, was.Teacher); len(s.Differences(was)) > 0 {
