@@ -126,7 +126,7 @@ func TestDiagnoseCUDA(t *testing.T) {
 	}
 	d := all[0]
 	if d.OK || d.Library != library || len(d.CUDA.GPUs) != 2 || d.CUDA.None != "" || d.CUDA.DriverCUDA != "13.2" ||
-		d.CUDA.GPUs[1] != (cudadrv.GPU{Name: "Second", Memory: 80 << 30, Capability: "9.1", Multiprocessors: 132}) {
+		d.CUDA.GPUs[1] != (cudadrv.GPU{Name: "Second", Memory: 80 << 30, Capability: "9.1", Multiprocessors: 132, Clock: 132, Bandwidth: 4_356_000}) {
 		t.Errorf("%+v", d)
 	}
 	if d.CUDA.Provider != provider || d.CUDA.ProviderVersion != "1.29.0" || len(d.CUDA.Libraries) < 2 || d.CUDA.Libraries[1].Path != there {

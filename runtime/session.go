@@ -200,6 +200,9 @@ func (r *Runtime) sessionOptions(o SessionOptions) (*ort.SessionOptions, error) 
 		}
 		set = append(set, so.EnableProfiling(o.ProfilePrefix))
 	}
+	if r.gpu == nil && o.Kernels {
+		set = append(set, r.Kernels()) // says why there are none
+	}
 	if r.gpu != nil {
 		if o.Whole {
 			set = append(set, so.AddSessionConfigEntry("session.disable_cpu_ep_fallback", "1"))

@@ -93,18 +93,23 @@ func (l *labFlags) check() error {
 const autoTarget = "auto"
 
 // targetOn is the target of runs on a device. Where a GPU lacks what march's own kernels need, it says so.
-func targetOn(rt *runtime.Runtime, target string, note func(format string, args ...any)) graphgen.Target {
-	if target != autoTarget {
-		return graphgen.Target(target)
+func targetOn(rt *runtime.Runtime, target string, note func(format string, args ...any)) (graphgen.Target, error) {
+	switch {
+	case target == string(graphgen.Fused):
+		if err := rt.Kernels(); err != nil {
+			return "", fmt.Errorf("--target %s: %w", target, err)
+		}
+	case target != autoTarget:
+	case rt.GPU() == "":
+		return graphgen.ORT, nil
+	default:
+		if err := rt.Kernels(); err != nil {
+			note("stock operators only: %v", err)
+			return graphgen.ORT, nil
+		}
+		return graphgen.Fused, nil
 	}
-	if rt.GPU() == "" {
-		return graphgen.ORT
-	}
-	if err := rt.Kernels(); err != nil {
-		note("stock operators only: %v", err)
-		return graphgen.ORT
-	}
-	return graphgen.Fused
+	return graphgen.Target(target), nil
 }
 
 // lab opens what a comparison needs. The caller closes the data.
@@ -113,12 +118,16 @@ func (l *labFlags) lab(ctx context.Context, rt *runtime.Runtime, vocab int, p *p
 	if err != nil {
 		return nil, err
 	}
+	target, err := targetOn(rt, l.target, p.note)
+	if err != nil {
+		return nil, err
+	}
 	data, name, err := sweep.OpenData(ctx, l.data, vocab, func(text string) { p.note("%s", text) })
 	if err != nil {
 		return nil, fmt.Errorf("--data: %w", err)
 	}
 	x := &sweep.Lab{
-		Runtime: rt, Hardware: rt.Hardware(), March: marchVersion(), Target: targetOn(rt, l.target, p.note), Precision: l.precision, Recompute: l.recompute, LossChunks: l.lossChunks, CUDAGraph: *l.cudaGraph, Data: data, DataName: name,
+		Runtime: rt, Hardware: rt.Hardware(), March: marchVersion(), Target: target, Precision: l.precision, Recompute: l.recompute, LossChunks: l.lossChunks, CUDAGraph: *l.cudaGraph, Data: data, DataName: name,
 		Suites: suites, Options: evalsuite.Options{Limit: l.limit, PerToken: l.perToken}, SaveEvery: l.save, ValidateEvery: l.validate, ScoreEvery: l.score,
 	}
 	if err := x.CheckSuites(); err != nil {

@@ -104,7 +104,10 @@ var perfCommand = command{
 				o := o
 				o.Targets = slices.Clone(o.Targets)
 				for j, t := range o.Targets {
-					o.Targets[j] = targetOn(rt, string(t), e.logf)
+					if o.Targets[j], err = targetOn(rt, string(t), e.logf); err != nil {
+						rt.Close()
+						return err
+					}
 				}
 				list, err := perf.Measure(rt, list, o, func(r perf.Result) {
 					if !*asJSON {

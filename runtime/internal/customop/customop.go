@@ -120,9 +120,7 @@ func (o *Operators) create(name string, info unsafe.Pointer) (k unsafe.Pointer, 
 	for i, slot := range slots {
 		c.slots[i] = C.int(slot)
 	}
-	for i, p := range outputs {
-		c.shapes[i] = p
-	}
+	copy(c.shapes[:], outputs)
 	return unsafe.Pointer(c), nil
 }
 
