@@ -41,7 +41,7 @@ func addLabFlags(f *pflag.FlagSet, suites string) *labFlags {
 	f.IntVar(&l.tokens, "tokens-per-step", 0, "`TOKENS` of an optimizer step (default: the scale's)")
 	f.Float64Var(&l.rate, "rate", 0, "peak learning `RATE` (default: the scale's)")
 	f.IntVar(&l.batch, "batch", 0, "`SEQUENCES` of a micro-batch (default: as many as a step has, up to 16,384 tokens)")
-	f.StringVar(&l.target, "target", autoTarget, "`OPERATORS` of the graphs: "+autoTarget+", "+joined(graphgen.Targets())+"; auto is fused on a GPU that march's kernels run on, else ort")
+	f.StringVar(&l.target, "target", autoTarget, "`OPERATORS` of the graphs: "+autoTarget+", "+joined(graphgen.Targets())+"; auto is fused on a GPU that march's kernels run on, else (and with --deterministic) ort")
 	f.Int64Var(&l.validate, "validate-every", 0, "`STEPS` between validations (default: none before the end)")
 	f.Int64Var(&l.score, "eval-every", 0, "`STEPS` between scores on the suites (but ppl, which --validate-every is for), as learning curves show them (default: scores at the end only)")
 	f.Int64Var(&l.save, "save-every", 0, "`STEPS` between checkpoints (default: a tenth of the run)")
@@ -100,7 +100,7 @@ func targetOn(rt *runtime.Runtime, target string, note func(format string, args 
 			return "", fmt.Errorf("--target %s: %w", target, err)
 		}
 	case target != autoTarget:
-	case rt.GPU() == "":
+	case rt.GPU() == "" || rt.Deterministic(): // fused should give equal bits too, but nobody has seen it
 		return graphgen.ORT, nil
 	default:
 		if err := rt.Kernels(); err != nil {
