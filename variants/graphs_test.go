@@ -297,6 +297,12 @@ func TestMemoryOptions(t *testing.T) {
 						}
 					}
 				}
+				if target == graphgen.Fused && compute == graphgen.BFloat16 {
+					if softmaxes[false]+softmaxes[true] > 0 {
+						t.Errorf("%s: %v softmaxes beside the kernels", name, softmaxes)
+					}
+					continue // attention and loss head have kernels, which keep neither
+				}
 				if attentions := c.Share.Uses; softmaxes[false] != attentions+1 || softmaxes[true] != 2*attentions+4 {
 					t.Errorf("%s, %s: %d softmaxes, with less memory %d, of %d attentions", name, target, softmaxes[false], softmaxes[true], attentions)
 				}
