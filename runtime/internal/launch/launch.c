@@ -117,6 +117,8 @@ char *launch_open(void) {
 enum { MAX_SCRATCH = 64, WORKSPACE = 32 << 20 };
 
 struct launch_device {
+  // Held while a node's steps are queued: sessions that run at once share scratch memory and descriptions of products.
+  pthread_mutex_t queueing;
   void *context, *stream, *lt;
   int deterministic;
   device_pointer scratch, workspace;
@@ -132,6 +134,7 @@ char *launch_device_new(void *context, void *stream, int deterministic, launch_d
   TRY(cuCtxSetCurrent, context);
   launch_device *d = calloc(1, sizeof *d);
   if (!d) return copy("out of memory");
+  pthread_mutex_init(&d->queueing, NULL);
   d->context = context;
   d->stream = stream;
   d->deterministic = deterministic;
@@ -154,6 +157,7 @@ void launch_device_free(launch_device *d) {
     for (int i = 0; i < d->olds; i++) cuMemFree_v2(d->old[i]);
     for (int i = 0; i < 2 * d->room; i++) cuEventDestroy_v2(d->events[i]);
   }
+  pthread_mutex_destroy(&d->queueing);
   free(d->events);
   free(d->labels);
   free(d);
@@ -249,9 +253,11 @@ static char *run(launch_device *d, const launch_step *steps, int count, void *co
 
 char *launch_run(launch_device *d, const launch_step *steps, int count, void *const *inputs, void *const *outputs, int label) {
   TRY(cuCtxSetCurrent, d->context);
+  pthread_mutex_lock(&d->queueing);
   char *message = d->profiling ? mark(d, label, 0) : NULL;
   if (!message) message = run(d, steps, count, inputs, outputs);
   if (!message && d->profiling) message = mark(d, label, 1);
+  pthread_mutex_unlock(&d->queueing);
   return message;
 }
 
