@@ -18,9 +18,11 @@ import (
 	"testing"
 	"time"
 
+	"march/cmd/internal/sweep"
 	"march/results"
 	"march/results/record"
 	"march/trainloop"
+	"march/variants/manifest"
 )
 
 // smallRun are the arguments of a training run that takes seconds.
@@ -138,6 +140,33 @@ func TestResume(t *testing.T) {
 	}
 	if code, out, log := march(t, smallRun(data, broken, "--resume")...); code != 0 || !strings.Contains(out, "240 steps") {
 		t.Errorf("--resume of a finished run: exit code %d, %s%s", code, out, log)
+	}
+}
+
+// TestResumeElsewhere: a run goes on with the operators of another place, as from a GPU to a CPU, and says so.
+func TestResumeElsewhere(t *testing.T) {
+	data, run := smallData(t), filepath.Join(t.TempDir(), "run")
+	cmd := exec.Command(os.Args[0], smallRun(data, run, "--target", "portable")...)
+	cmd.Env = append(os.Environ(), "MARCH_TEST_AS_MAIN=1")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for began := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		if steps, _ := trainloop.ReadMetrics(run); len(steps) > 10 || time.Since(began) > time.Minute {
+			break
+		}
+	}
+	_ = cmd.Process.Signal(syscall.SIGINT)
+	if err := cmd.Wait(); err == nil {
+		t.Skip("the run was done before it could be stopped")
+	}
+	code, out, log := march(t, smallRun(data, run, "--resume", "--target", "ort")...)
+	if code != 0 || !strings.Contains(log, `target (was "portable", now "ort")`) {
+		t.Fatalf("exit code %d, %s%s", code, out, log)
+	}
+	m, err := manifest.Read(sweep.ProgramDir(run))
+	if err != nil || m.Target != "ort" {
+		t.Errorf("the program is for target %v (%v)", m, err)
 	}
 }
 

@@ -249,8 +249,9 @@ func (l *Lab) program(c Cell, s trainloop.Settings, from *export.Imported) error
 		if err != nil {
 			return err
 		}
-		same := config == string(s.Config) && m.Target == s.Target && m.Precision == o.Precision && m.Batch == s.MicroBatch && m.Length == s.Length && m.Seed == s.Seed && m.Init == s.Init
-		if same && program.SameMemory(m, o) && m.Verify(dir) == nil {
+		same := config == string(s.Config) && m.Precision == o.Precision && m.Batch == s.MicroBatch && m.Length == s.Length && m.Seed == s.Seed && m.Init == s.Init
+		// A run that goes on elsewhere gets the operators of that place.
+		if same && m.Target == s.Target && program.SameMemory(m, o) && m.Verify(dir) == nil {
 			return nil
 		}
 		if _, err := trainloop.ReadSettings(c.Dir); err == nil && !same && !l.Override {
