@@ -89,7 +89,13 @@ var trainCommand = command{
 				return nil
 			}
 			watch(l, p, func(sweep.Cell) string { return "" })
-			began := time.Now()
+			ready, show := time.Duration(0), l.Progress.Step
+			l.Progress.Step = func(c sweep.Cell, m trainloop.Metric) {
+				if ready == 0 {
+					ready = time.Since(processStart) - time.Duration(m.Seconds*float64(time.Second))
+				}
+				show(c, m)
+			}
 			l.Override, l.Diverged = *override, policy
 			r, err := l.TrainAndRecord(ctx, c, *resume || *override)
 			if err != nil {
@@ -99,7 +105,7 @@ var trainCommand = command{
 			if *asJSON {
 				return printJSON(e.stdout, r)
 			}
-			printRun(e, c.Dir, r, time.Since(began))
+			printRun(e, c.Dir, r, ready)
 			return nil
 		}
 	},
@@ -135,8 +141,11 @@ func stopped(ctx context.Context, dir string, err error) error {
 	return fmt.Errorf("stopped; step %d is saved in %s, --resume goes on: %w", c.Step, dir, cause)
 }
 
-// printRun shows what a run came to.
-func printRun(e *env, dir string, r *record.Run, took time.Duration) {
+// processStart is when this process began, near enough.
+var processStart = time.Now()
+
+// printRun shows what a run came to. ready is how long it took from the process's start to the first step; 0 where no step was taken.
+func printRun(e *env, dir string, r *record.Run, ready time.Duration) {
 	t := r.Training
 	fmt.Fprintf(e.stdout, "%s %s at scale %s, seed %d: %s parameters\n", r.Cell.Study+"/"+r.Cell.Name(), r.Cell.Arch, r.Cell.Scale, r.Cell.Seed, short(float64(r.Parameters.Total)))
 	fmt.Fprintf(e.stdout, "  training     %s steps, %s tokens in %s (%s tok/s); last loss %.4f\n", grouped(t.Steps), short(float64(t.Tokens)), seconds(t.Seconds), short(t.TokensPerSecond), t.Loss)
@@ -145,7 +154,11 @@ func printRun(e *env, dir string, r *record.Run, took time.Duration) {
 	}
 	printScores(e, r)
 	fmt.Fprintf(e.stdout, "  folder       %s\n", dir)
-	e.logf("done in %s", seconds(took.Seconds()))
+	took := "done in " + seconds(time.Since(processStart).Seconds())
+	if ready > 0 {
+		took += ", " + seconds(ready.Seconds()) + " of it before the first step"
+	}
+	e.logf("%s", took)
 }
 
 // printScores shows the suites' figures, but for perplexity.
