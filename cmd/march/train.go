@@ -89,10 +89,12 @@ var trainCommand = command{
 				return nil
 			}
 			watch(l, p, func(sweep.Cell) string { return "" })
-			ready, show := time.Duration(0), l.Progress.Step
+			var ready time.Duration
+			show, before := l.Progress.Step, secondsBefore(c.Dir, *resume || *override)
 			l.Progress.Step = func(c sweep.Cell, m trainloop.Metric) {
-				if ready == 0 {
-					ready = time.Since(processStart) - time.Duration(m.Seconds*float64(time.Second))
+				// The least of all: a GPU's results come some steps late.
+				if at := time.Since(processStart) - time.Duration((m.Seconds-before)*float64(time.Second)); ready == 0 || at < ready {
+					ready = at
 				}
 				show(c, m)
 			}
@@ -139,6 +141,22 @@ func stopped(ctx context.Context, dir string, err error) error {
 		return fmt.Errorf("stopped before the first checkpoint: %w", cause)
 	}
 	return fmt.Errorf("stopped; step %d is saved in %s, --resume goes on: %w", c.Step, dir, cause)
+}
+
+// secondsBefore is how long a run that goes on was trained before, up to its last checkpoint.
+func secondsBefore(dir string, resume bool) float64 {
+	if !resume {
+		return 0
+	}
+	c, err := trainloop.Latest(dir, func(string) {})
+	if err != nil || c == nil {
+		return 0 // training says what is wrong
+	}
+	steps, err := trainloop.ReadMetrics(dir)
+	if err != nil || int64(len(steps)) < c.Step || c.Step == 0 {
+		return 0
+	}
+	return steps[c.Step-1].Seconds
 }
 
 // processStart is when this process began, near enough.
