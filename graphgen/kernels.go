@@ -330,7 +330,10 @@ func productGradients(src *Graph) *Graph {
 			}
 			return c.of[t]
 		}
-		args := []*Tensor{in[0], c.of[dw.In[0]], in[1], of(input(n, 3)), of(input(dw, 3)), nil}
+		args := []*Tensor{in[0], c.of[dw.In[0]], in[1], nil, of(input(dw, 3)), nil}
+		if len(in) > 3 {
+			args[3] = in[3]
+		}
 		if db != nil {
 			types, args[5] = append(types, db.Out[0].typ), of(input(db, 1))
 		}

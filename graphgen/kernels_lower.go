@@ -65,6 +65,12 @@ func (a Attention) flashGrad(n *Node) []*Tensor {
 	return d
 }
 
+// longestNorm is the longest row that a norm's kernel takes.
+const longestNorm = 8192
+
+// takesNorm reports whether a norm, or its gradient, is a kernel of march's.
+func (t Target) takesNorm(n *Node) bool { return t.takes(n) && n.In[0].Dim(-1) <= longestNorm }
+
 func normAttrs(n *Node) Attrs {
 	return Attrs{"eps": n.Attrs.num("eps"), "rms": n.Op.Name == "RMSNorm" || n.Op.Name == "RMSNormGrad"}
 }

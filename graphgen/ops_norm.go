@@ -44,7 +44,7 @@ func normGradType(outputs int) func(g *Graph, n *Node) []Type {
 var _ = register(&Op{
 	Name: "LayerNorm", Domain: "march", Infer: normType, // inputs x, weight, bias
 	Lower: func(_ *Graph, n *Node, t Target) []*Tensor {
-		if t.takes(n) {
+		if t.takesNorm(n) {
 			return normalize(n)[:1]
 		}
 		y, _, _ := layerNormalization(n.In[0], n.In[1], n.In[2], n.Attrs.num("eps"))
@@ -59,7 +59,7 @@ var _ = register(&Op{
 	Name: "LayerNormGrad", Domain: "march", NoGrad: secondOrder, // inputs x, weight, bias, dy
 	Infer: normGradType(3),
 	Lower: func(g *Graph, n *Node, t Target) []*Tensor {
-		if t.takes(n) {
+		if t.takesNorm(n) {
 			return normalizeGrad(n, n.In[3])
 		}
 		x, w, b, dy := n.In[0], n.In[1], n.In[2], n.In[3]
@@ -101,7 +101,7 @@ var _ = register(&Op{
 	Name: "RMSNorm", Domain: "march", Infer: normType, // inputs x, weight
 	Lower: func(_ *Graph, n *Node, t Target) []*Tensor {
 		x := n.In[0]
-		if t.takes(n) {
+		if t.takesNorm(n) {
 			return normalize(n)[:1]
 		}
 		return []*Tensor{Mul(Mul(x, rms(x, n.Attrs.num("eps"))), n.In[1])}
@@ -116,7 +116,7 @@ var _ = register(&Op{
 	Infer: normGradType(2),
 	Lower: func(_ *Graph, n *Node, t Target) []*Tensor {
 		x, w, dy := n.In[0], n.In[1], n.In[2]
-		if t.takes(n) {
+		if t.takesNorm(n) {
 			return normalizeGrad(n, dy)
 		}
 		inv := rms(x, n.Attrs.num("eps"))

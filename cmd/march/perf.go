@@ -208,7 +208,7 @@ func printFigures(e *env, r perf.Result, old map[string]perf.Result) {
 	fmt.Fprintln(e.stdout)
 	for _, op := range slices.Concat(r.Ops, r.Dearest) {
 		fmt.Fprintf(e.stdout, "    %-40s %5d calls %9.3f ms %6.1f %%", op.Op, op.Calls, op.MS, 100*op.Share)
-		if op.Bytes > 0 {
+		if op.Floor > 0 {
 			fmt.Fprintf(e.stdout, "  %7.3f GB %7.1f GFLOP  %3.0f %% of its floor", float64(op.Bytes)/1e9, float64(op.FLOPs)/1e9, 100*op.Floor)
 		}
 		fmt.Fprintln(e.stdout)

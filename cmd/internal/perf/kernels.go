@@ -12,7 +12,7 @@ import (
 func (r *running) kernels(x *Result, o Options, top peak) error {
 	const steps = 5
 	bytes, flops, err := top.rt.Reached()
-	if err != nil {
+	if err != nil && !runtime.IsOutOfMemory(err) { // on a full GPU there are no floors
 		return err
 	}
 	timings, err := top.rt.ProfileKernels(func() error { return r.run(steps) })
@@ -27,6 +27,9 @@ func (r *running) kernels(x *Result, o Options, top peak) error {
 			spent += t.Time
 			w.Bytes += int64(t.Calls) * t.Bytes / steps
 			w.FLOPs += int64(t.Calls) * t.FLOPs / steps
+			if bytes == 0 || flops == 0 {
+				continue
+			}
 			floor += time.Duration(1e9 * float64(t.Calls) * max(float64(t.Bytes)/bytes, float64(t.FLOPs)/flops))
 		}
 		w.Calls /= steps

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"march/cmd/internal/sweep"
@@ -142,6 +143,7 @@ type running struct {
 	replicas  int
 	micro     int
 	optimizer bool
+	fused     bool // the micro-batch graph has kernels of march's
 	times     []float64
 	result    Result
 }
@@ -215,10 +217,14 @@ func start(rt *runtime.Runtime, dir string, w Workload, t graphgen.Target, o Opt
 	if err != nil {
 		return nil, err
 	}
+	fused := false
+	for op := range m.Graphs["grad"].Operators {
+		fused = fused || strings.HasPrefix(op, "march.")
+	}
 	eo := trainloop.EngineOptions{CUDAGraph: o.CUDAGraph, NoUpdate: !o.Optimizer, Replicas: replicas}
 	if o.Ops {
 		eo.CUDAGraph = "off"
-		if t != graphgen.Fused {
+		if !fused {
 			eo.ProfilePrefix = dir + "/profile"
 		}
 	}
@@ -231,7 +237,7 @@ func start(rt *runtime.Runtime, dir string, w Workload, t graphgen.Target, o Opt
 	if err != nil {
 		return nil, err
 	}
-	r := &running{w: w, target: t, e: e, replicas: replicas, micro: replicas * max(1, o.MicroBatches), optimizer: o.Optimizer}
+	r := &running{w: w, target: t, e: e, replicas: replicas, micro: replicas * max(1, o.MicroBatches), optimizer: o.Optimizer, fused: fused}
 	if err := e.LoadStart(dir); err != nil {
 		return nil, err
 	}
@@ -339,8 +345,9 @@ func (r *running) finish(o Options, top peak) (Result, error) {
 	if !o.Ops {
 		return x, nil
 	}
-	if r.target == graphgen.Fused {
-		return x, r.kernels(&x, o, top)
+	if r.fused {
+		err := r.kernels(&x, o, top)
+		return x, err
 	}
 	file, err := r.e.Profile()
 	if err != nil {

@@ -97,7 +97,10 @@ func (o *Operators) create(name string, info unsafe.Pointer) (k unsafe.Pointer, 
 	if err != nil {
 		return nil, fmt.Errorf("kernel %s: input %w", name, err)
 	}
-	slots := o.slots(info, len(given))
+	slots, err := o.slots(info, len(given))
+	if err != nil {
+		return nil, fmt.Errorf("kernel %s: %w", name, err)
+	}
 	for i, slot := range slots {
 		for len(n.In) <= slot {
 			n.In = append(n.In, kernels.Tensor{})
@@ -125,22 +128,27 @@ func (o *Operators) create(name string, info unsafe.Pointer) (k unsafe.Pointer, 
 }
 
 // slots are the operator's inputs that the node's are.
-func (o *Operators) slots(info unsafe.Pointer, count int) []int {
+func (o *Operators) slots(info unsafe.Pointer, count int) ([]int, error) {
 	name := C.CString("inputs")
 	defer C.free(unsafe.Pointer(name))
 	var values [C.CUSTOMOP_MAX_PORTS]C.int64_t
 	size := C.size_t(len(values))
-	if C.customop_ints(o.api, info, name, &values[0], &size) == 0 || int(size) != count {
-		size = 0
+	stated := C.customop_ints(o.api, info, name, &values[0], &size) != 0
+	if stated && int(size) != count {
+		return nil, fmt.Errorf("the attribute inputs lists %d, the node has %d", size, count)
 	}
-	list := make([]int, count)
+	list, next := make([]int, count), 0
 	for i := range list {
 		list[i] = i
-		if i < int(size) {
+		if stated {
 			list[i] = int(values[i])
 		}
+		if list[i] < next || list[i] >= C.CUSTOMOP_MAX_PORTS {
+			return nil, fmt.Errorf("the attribute inputs is %v, wanted rising numbers below %d", values[:size], C.CUSTOMOP_MAX_PORTS)
+		}
+		next = list[i] + 1
 	}
-	return list
+	return list, nil
 }
 
 func (o *Operators) attributes(info unsafe.Pointer, n *kernels.Node) {

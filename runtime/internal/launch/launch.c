@@ -166,12 +166,15 @@ void launch_device_free(launch_device *d) {
 char *launch_reserve(launch_device *d, size_t bytes) {
   if (bytes <= d->scratch_bytes) return NULL;
   TRY(cuCtxSetCurrent, d->context);
-  if (d->olds == MAX_SCRATCH) return copy("scratch memory grew too often");
+  size_t size = 1 << 20; // powers of two, so that it cannot grow often
+  while (size < bytes) size *= 2;
   device_pointer p;
-  TRY(cuMemAlloc_v2, &p, bytes);
+  TRY(cuMemAlloc_v2, &p, size);
+  pthread_mutex_lock(&d->queueing); // not between two steps of a node
   if (d->scratch) d->old[d->olds++] = d->scratch;
   d->scratch = p;
-  d->scratch_bytes = bytes;
+  d->scratch_bytes = size;
+  pthread_mutex_unlock(&d->queueing);
   return NULL;
 }
 
@@ -233,8 +236,18 @@ static char *mark(launch_device *d, int label, int second) {
   return NULL;
 }
 
+static char *profile(launch_device *d, int begin, int labels, int64_t *calls, double *ms);
+
 char *launch_profile(launch_device *d, int begin, int labels, int64_t *calls, double *ms) {
   TRY(cuCtxSetCurrent, d->context);
+  pthread_mutex_lock(&d->queueing);
+  char *message = profile(d, begin, labels, calls, ms);
+  pthread_mutex_unlock(&d->queueing);
+  return message;
+}
+
+static char *profile(launch_device *d, int begin, int labels, int64_t *calls, double *ms) {
+  d->profiling = 0;
   TRY(cuStreamSynchronize, d->stream);
   for (int i = 0; i < d->marks && !begin; i++) {
     float t;

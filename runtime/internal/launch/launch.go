@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"unsafe"
 
@@ -56,6 +57,13 @@ func Open(o Options) (*Device, error) {
 	}
 	compiler, err := nvrtc.Open(o.Capability)
 	if err != nil {
+		return nil, err
+	}
+	// What a session would fail with otherwise: a generation that this NVRTC does not know, or a part of it that is missing.
+	if major, _, _ := strings.Cut(o.Capability, "."); len(major) < 2 && major < "8" {
+		return nil, fmt.Errorf("a GPU of compute capability %s has no arithmetic in bfloat16: 8.0 (Ampere) is the oldest that march's kernels run on", o.Capability)
+	}
+	if _, err := compiler.Compile("probe.cu", `extern "C" __global__ void probe() {}`, nil); err != nil {
 		return nil, err
 	}
 	d := &Device{compiler: compiler, tf32: o.TF32, modules: map[string]unsafe.Pointer{}, products: map[C.launch_shape]unsafe.Pointer{}}
