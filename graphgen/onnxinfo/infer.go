@@ -39,7 +39,7 @@ func (s *shapes) infer(n *onnxpb.NodeProto) {
 			}
 		}
 	}
-	if d, ok := s.shape(n); ok {
+	if d, ok := s.shape(n); ok && len(d) <= maxRank {
 		s.dims[out] = d
 		if n.GetOpType() == "LayerNormalization" {
 			s.statistics(n, d)
@@ -203,7 +203,7 @@ func (s *shapes) follow(n *onnxpb.NodeProto) {
 	case "Concat":
 		var v []int64
 		for _, in := range n.Input {
-			if s.values[in] == nil || len(v) > maxValues {
+			if s.values[in] == nil || len(v)+len(s.values[in]) > maxValues {
 				return
 			}
 			v = append(v, s.values[in]...)

@@ -107,7 +107,9 @@ func Describe(b []byte, sizes map[string]int64) (*Info, error) {
 	initialized := map[string]bool{}
 	for _, t := range g.Initializer {
 		initialized[t.GetName()] = true
-		s.constant(t)
+		if err := s.constant(t); err != nil {
+			return nil, err
+		}
 		p := s.port(t.GetName())
 		if t.GetDataLocation() == onnxpb.TensorProto_EXTERNAL {
 			info.External += max(0, p.Bytes)
@@ -118,18 +120,24 @@ func Describe(b []byte, sizes map[string]int64) (*Info, error) {
 	}
 	for _, v := range g.Input {
 		if !initialized[v.GetName()] {
-			s.value(v)
+			if err := s.value(v); err != nil {
+				return nil, err
+			}
 			info.Inputs = append(info.Inputs, s.port(v.GetName()))
 		}
 	}
 	for _, v := range g.ValueInfo {
-		s.value(v)
+		if err := s.value(v); err != nil {
+			return nil, err
+		}
 	}
 	info.nodes(g, s)
 	for _, v := range g.Output {
 		p := s.port(v.GetName())
 		if p.Bytes < 0 {
-			s.value(v)
+			if err := s.value(v); err != nil {
+				return nil, err
+			}
 			p = s.port(v.GetName())
 		}
 		info.Outputs = append(info.Outputs, p)

@@ -2,6 +2,7 @@ package onnxinfo
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math/bits"
 	"slices"
 	"strconv"
@@ -22,6 +23,10 @@ func isFloat(t int32) bool { return t == 1 || t == 10 || t == 11 || t == 16 }
 
 // maxValues is the longest constant that is followed: shapes, axes, sizes.
 const maxValues = 64
+
+// maxRank is the most dimensions that a tensor has here. Nodes in a chain can double their rank (Gather of a tensor by itself), so
+// that without a bound a file of a few hundred bytes fills the memory.
+const maxRank = 64
 
 // unknown is a dimension that has no number.
 const unknown = -1
@@ -75,11 +80,14 @@ func (s *shapes) port(name string) Port {
 	return p
 }
 
-// value takes a declared type.
-func (s *shapes) value(v *onnxpb.ValueInfoProto) {
+// value takes a declared type; more than maxRank dimensions are an error.
+func (s *shapes) value(v *onnxpb.ValueInfoProto) error {
 	t := v.GetType().GetTensorType()
 	if t.GetShape() == nil {
-		return
+		return nil
+	}
+	if n := len(t.Shape.Dim); n > maxRank {
+		return tooDeep(v.GetName(), n)
 	}
 	name, dims, names := v.GetName(), []int64{}, []string{}
 	for _, d := range t.Shape.Dim {
@@ -93,10 +101,18 @@ func (s *shapes) value(v *onnxpb.ValueInfoProto) {
 		dims, names = append(dims, n), append(names, text)
 	}
 	s.dims[name], s.names[name], s.types[name] = dims, names, t.GetElemType()
+	return nil
 }
 
-// constant takes an initializer, with its values where they are few whole numbers.
-func (s *shapes) constant(t *onnxpb.TensorProto) {
+func tooDeep(name string, rank int) error {
+	return fmt.Errorf("tensor %q has %d dimensions, wanted %d at most", name, rank, maxRank)
+}
+
+// constant takes an initializer, with its values where they are few whole numbers; more than maxRank dimensions are an error.
+func (s *shapes) constant(t *onnxpb.TensorProto) error {
+	if len(t.Dims) > maxRank {
+		return tooDeep(t.GetName(), len(t.Dims))
+	}
 	name, n := t.GetName(), int64(1)
 	s.dims[name], s.types[name] = slices.Clone(t.Dims), t.GetDataType()
 	if s.dims[name] == nil {
@@ -104,14 +120,14 @@ func (s *shapes) constant(t *onnxpb.TensorProto) {
 	}
 	for _, d := range t.Dims {
 		if d < 0 || d > maxValues {
-			return
+			return nil
 		}
 		if n *= d; n > maxValues {
-			return
+			return nil
 		}
 	}
 	if t.GetDataType() != 7 {
-		return
+		return nil
 	}
 	switch {
 	case int64(len(t.Int64Data)) == n:
@@ -123,6 +139,7 @@ func (s *shapes) constant(t *onnxpb.TensorProto) {
 		}
 		s.values[name] = v
 	}
+	return nil
 }
 
 // known gives a tensor's dimensions.

@@ -238,6 +238,7 @@ func TestImportRefuses(t *testing.T) {
 		{"kind", "baseline", "decoder", entry("model_type", "bert"), []string{"model_type is bert", "GPT-Neo"}},
 		{"scale", "plain/gpt2", "decoder", entry("scale_attn_weights", false), []string{"scale_attn_weights", "attn.scaled"}},
 		{"usual", "plain/gpt2", "decoder", entry("n_inner", nil), nil},
+		{"usual width of GPT-Neo", "baseline", "decoder", entry("intermediate_size", nil), nil},
 		{"no weights", "baseline", "decoder", func(dir string) { os.Remove(filepath.Join(dir, WeightsFile)) }, []string{WeightsFile, "no such file"}},
 		{"no folder", "baseline", "decoder", func(dir string) { os.RemoveAll(dir) }, []string{"not a Hugging Face folder"}},
 		{"no tokenizer", "baseline", "decoder", func(dir string) { os.Remove(filepath.Join(dir, tokenizerFile)) }, nil},

@@ -117,7 +117,7 @@ var gptNeo = twin{
 		}
 		return []entry{
 			{"vocab_size", c.Vocab, 50257, "vocab"}, {"max_position_embeddings", c.Length, 2048, "length"}, {"hidden_size", c.D, 2048, "d"},
-			{"num_layers", c.Share.Uses, 24, "share.uses"}, {"num_heads", c.Heads, 16, "heads"}, {"intermediate_size", c.FF, nil, "ff"},
+			{"num_layers", c.Share.Uses, 24, "share.uses"}, {"num_heads", c.Heads, 16, "heads"}, {"intermediate_size", c.FF, 4 * c.D, "ff"},
 			{"attention_types", types, nil, "attn.local"}, {"window_size", window, 256, "length"},
 			{"activation_function", activationNames[c.Act], "gelu_new", "act"}, {"layer_norm_epsilon", c.Norm.Eps, 1e-5, "norm.eps"},
 			{"tie_word_embeddings", true, true, "output"},

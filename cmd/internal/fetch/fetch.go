@@ -36,6 +36,8 @@ type Client struct {
 	Mirror string // an address whose MIRROR/DATASET/FILE are taken in place of the files' own; empty: none
 	// Pause is how long the first of the retries waits, and each further one twice as long; 0: a second.
 	Pause time.Duration
+	// Stall is how long nothing may come, from the request on, until the connection is given up and tried again; 0: a minute.
+	Stall time.Duration
 	// Progress is told how much of a file is there; total is 0 where that is not known.
 	Progress func(file string, done, total int64)
 	// Note is told of what went wrong and is tried again.
@@ -180,6 +182,11 @@ func (c *Client) once(ctx context.Context, address string, f File, part string) 
 	if f.Size > 0 && have == f.Size {
 		return nil
 	}
+	limit := cmp.Or(c.Stall, time.Minute)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stall := time.AfterFunc(limit, func() { cancel(fmt.Errorf("nothing came for %v", limit)) })
+	defer stall.Stop()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errGone, err)
@@ -191,9 +198,13 @@ func (c *Client) once(ctx context.Context, address string, f File, part string) 
 	}
 	answer, err := cmp.Or(c.HTTP, http.DefaultClient).Do(r)
 	if err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%s: %w", address, context.Cause(ctx))
+		}
 		return err
 	}
 	defer answer.Body.Close()
+	stall.Reset(limit)
 	total := f.Size
 	switch code := answer.StatusCode; {
 	case code == http.StatusOK:
@@ -231,6 +242,7 @@ func (c *Client) once(ctx context.Context, address string, f File, part string) 
 		return err
 	}
 	w := &counter{file: file, done: have, tell: func(done int64) {
+		stall.Reset(limit)
 		if c.Progress != nil {
 			c.Progress(f.Name, done, total)
 		}
@@ -242,6 +254,9 @@ func (c *Client) once(ctx context.Context, address string, f File, part string) 
 	if _, err := io.Copy(w, body); err != nil {
 		if w.failed != nil {
 			return fmt.Errorf("%w: %w", errGone, w.failed)
+		}
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
 		}
 		return fmt.Errorf("%s broke off after %d bytes: %w", address, w.done, err)
 	}

@@ -210,6 +210,40 @@ func TestLock(t *testing.T) {
 	}
 }
 
+// A connection that stays open with nothing coming is given up, before its answer and within it, and the file goes on.
+func TestStalled(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	h := &host{text: bytes.Repeat([]byte("still "), 10000), answer: func(h *host, n int, w http.ResponseWriter, r *http.Request) {
+		switch n {
+		case 1:
+			w.Header().Set("Content-Length", fmt.Sprint(len(h.text)))
+			w.Write(h.text[:20000])
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		case 2:
+			<-r.Context().Done()
+		default:
+			h.well(w, r)
+		}
+	}}
+	server := httptest.NewServer(h)
+	defer server.Close()
+	var notes []string
+	client := &Client{Pause: time.Microsecond, Stall: 500 * time.Millisecond, Note: func(text string) { notes = append(notes, text) }}
+	list, err := client.Fetch(ctx, Dataset{Name: "x", Files: []File{{Name: "a.txt", URL: server.URL}}}, t.TempDir())
+	if err != nil || list[0].Size != 60000 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	if got, want := fmt.Sprintf("%q", h.requests()), `["" "bytes=20000-" "bytes=20000-"]`; got != want {
+		t.Errorf("asked for %s, wanted %s", got, want)
+	}
+	if len(notes) != 2 || !strings.Contains(notes[0], "broke off after 20000 bytes: nothing came for 500ms") || !strings.Contains(notes[1], ": nothing came for 500ms") {
+		t.Errorf("noted %q", notes)
+	}
+}
+
 // An interruption keeps what came, and another call goes on with it.
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
