@@ -18,6 +18,11 @@ func (m Model) same(o Model) bool {
 	return m.FullName() == o.FullName() && m.Config.Arch == o.Config.Arch
 }
 
+// comparedWith tells whether b is the baseline against which a model is compared: that of its study, in its architecture.
+func (m Model) comparedWith(b Model) bool {
+	return b.Baseline && b.Study == m.Study && b.Config.Arch == m.Config.Arch
+}
+
 // addModel appends a model unless it is there.
 func addModel(list []Model, m Model) []Model {
 	if slices.ContainsFunc(list, m.same) {
@@ -174,9 +179,9 @@ func (s *Study) reach() (map[string][]Model, map[string]int, error) {
 				count += n
 			}
 			if c := x.If; c != nil && c.Baseline {
-				for _, arch := range archsOf(from) {
-					if !slices.ContainsFunc(s.of(x.From, of), func(m Model) bool { return m.Baseline && m.Config.Arch == arch }) {
-						return nil, nil, s.Plan.errorf(stage.key+".promote.if", "%s: %s train no baseline (%s)", c, strings.Join(x.From, ", "), arch)
+				for _, m := range from {
+					if !slices.ContainsFunc(s.of(x.From, of), m.comparedWith) {
+						return nil, nil, s.Plan.errorf(stage.key+".promote.if", "%s: %s train no baseline of study %s (%s), which %s is compared with", c, strings.Join(x.From, ", "), m.Study, m.Config.Arch, m.FullName())
 					}
 				}
 			}

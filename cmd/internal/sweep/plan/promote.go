@@ -159,7 +159,7 @@ func (s *Study) meets(c *Comparison, model Model, from []*Step) (bool, error) {
 			figure, known = f, true
 		}
 		for _, b := range step.Models {
-			if b.Baseline && b.Study == model.Study && b.Config.Arch == model.Config.Arch && !based {
+			if model.comparedWith(b) && !based {
 				than, based = m.Mean(step.runsOf(b))
 			}
 		}
