@@ -33,14 +33,18 @@ func addModel(list []Model, m Model) []Model {
 
 // changed applies what is set for all models, then the promoted values, then the match.
 func (s *Study) changed(stage *Stage, v variants.Variant, axes []string) (Model, error) {
-	all := slices.Concat(s.Plan.Set, s.Set, stage.Set)
-	v, err := v.With(slices.Concat(all, axes))
+	return s.with(stage, v, slices.Concat(s.Plan.Set, s.Set, stage.Set, axes))
+}
+
+// with applies changes to a model of a stage, then the match.
+func (s *Study) with(stage *Stage, v variants.Variant, changes []string) (Model, error) {
+	v, err := v.With(changes)
 	if err != nil {
 		return Model{}, s.Plan.errorf(stage.key+".set", "%w", err)
 	}
 	base, err := variants.Find(variants.Baseline(v.Study), v.Scale, v.Config.Arch)
 	if err == nil {
-		base, err = base.With(all)
+		base, err = base.With(slices.Concat(s.Plan.Set, s.Set, stage.Set))
 	}
 	isBase := err == nil && base.FullName() == v.FullName()
 	if stage.Match != "" && !isBase {
@@ -80,7 +84,8 @@ func (s *Study) models(stage *Stage, archs []string, promoted []Model) (list []M
 		}
 		for _, m := range promoted {
 			if len(stage.Set) > 0 || stage.Match != "" {
-				if m, err = s.changed(stage, m.Variant, nil); err != nil {
+				// It has what is set for all, and what its own stages set over that.
+				if m, err = s.with(stage, m.Variant, stage.Set); err != nil {
 					return nil, err
 				}
 			}

@@ -189,6 +189,48 @@ stages:
 	}
 }
 
+// A promoted model keeps what its own stage set over the plan's changes.
+func TestPromotedSet(t *testing.T) {
+	t.Parallel()
+	s := study(t, `
+by: valid_loss
+set: [ff=48]
+stages:
+- {name: first, set: [ff=96], variants: [baseline, deep_seq], budget: {steps: 10}}
+- {name: then, set: [act=silu], promote: {from: first, top: 1}, budget: {steps: 20}}
+`)
+	steps, err := s.Steps(t.Context(), figures(map[string]float64{"baseline decoder 1": 2, "deep_seq decoder 1": 1}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := names(steps[1]); len(got) != 1 || !strings.Contains(got[0], "+ff=96") || !strings.Contains(got[0], "+act=silu") || strings.Contains(got[0], "ff=48") {
+		t.Errorf("the promoted model is %q, wanted ff=96 and act=silu", got)
+	}
+}
+
+// A teacher that no one asked for is trained beside its student, and never promoted.
+func TestAddedTeacher(t *testing.T) {
+	t.Parallel()
+	s := study(t, `
+by: valid_loss
+stages:
+- {name: first, variants: [distill], budget: {steps: 10}}
+- {name: then, promote: {from: first, top: 1}, budget: {steps: 20}}
+`)
+	steps, err := s.Steps(t.Context(), figures(map[string]float64{"baseline decoder 1": 1, "distill decoder 1": 2}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(steps[0].Cells) != 2 {
+		t.Fatalf("cells %q, wanted a teacher's and its student's", names(steps[0]))
+	}
+	if r := steps[1].Ranking; len(r) == 0 {
+		t.Error("nothing is ranked")
+	} else if len(r) > 1 || !strings.HasSuffix(r[0].Variant, "/distill") || !r[0].Promoted {
+		t.Errorf("%d models are ranked, the first is %s: wanted the student alone", len(r), r[0].Variant)
+	}
+}
+
 // The study's procedure has the study's numbers of runs, beside its baselines, at every scale.
 func TestSharing(t *testing.T) {
 	t.Parallel()

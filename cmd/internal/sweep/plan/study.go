@@ -256,12 +256,10 @@ func (s *Study) cells(ctx context.Context, step *Step, measure bool) error {
 	for _, m := range step.Models {
 		list = append(list, m.Variant)
 	}
-	list, added, err := sweep.WithTeachers(list)
+	// Teachers that the plan does not name have cells, but are none of the stage's models: nothing promotes them.
+	list, _, err := sweep.WithTeachers(list)
 	if err != nil {
 		return err
-	}
-	for _, t := range added {
-		step.Models = append(step.Models, Model{Variant: t})
 	}
 	for i, v := range list {
 		if list[i], err = s.budgeted(ctx, stage, v, measure); err != nil {
