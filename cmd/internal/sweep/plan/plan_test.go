@@ -320,3 +320,43 @@ func TestBudgets(t *testing.T) {
 		t.Errorf("a broken file: %v", err)
 	}
 }
+
+// Other hours, and other tokens a step, are other steps at the speed that was measured; hours that are too few are not kept.
+func TestOtherHours(t *testing.T) {
+	t.Parallel()
+	out, speed := t.TempDir(), 0.01
+	steps := func(hours, tokens string, measure bool) (int, error) {
+		s := study(t, "plan: x\nstages:\n- {name: long, variants: [baseline], budget: {hours: "+hours+"}}\n")
+		s.Out = out
+		s.Change = func(v variants.Variant) (variants.Variant, error) {
+			return v, v.Config.Set("training.tokens_per_step", tokens)
+		}
+		s.Speed = func(context.Context, variants.Variant) (float64, error) { return speed, nil }
+		if err := s.recall(); err != nil {
+			t.Fatal(err)
+		}
+		list, err := s.walk(t.Context(), measure, func(*Step) (bool, error) { return false, nil })
+		if err != nil {
+			return 0, err
+		}
+		return list[0].Cells[0].Variant.Config.Training.Steps, nil
+	}
+	if _, err := steps("1", "512", true); err == nil || !strings.Contains(err.Error(), "line 3: stage long: 1 hours are 0 steps of ") {
+		t.Errorf("an hour of a slow machine: %v", err)
+	}
+	speed = 512
+	for _, c := range []struct {
+		hours, tokens string
+		measure       bool
+		want          int
+	}{{"1", "512", true, 3600}, {"5", "512", false, 18000}, {"5", "512", true, 18000}, {"5", "1024", true, 9000}, {"1", "512", false, 3600}} {
+		n, err := steps(c.hours, c.tokens, c.measure)
+		if err != nil || n != c.want {
+			t.Errorf("%s hours of %s tokens a step: %d steps, %v, wanted %d", c.hours, c.tokens, n, err, c.want)
+		}
+		speed = 1 // not asked again
+	}
+	if _, err := steps("1e20", "512", true); err == nil || !strings.Contains(err.Error(), "wanted 1 to 1e+09") {
+		t.Errorf("hours without end: %v", err)
+	}
+}
