@@ -152,9 +152,11 @@ func within(list []Model, arch string) []Model {
 // a baseline that is not there.
 func (s *Study) reach() (map[string][]Model, map[string]int, error) {
 	of, atMost := map[string][]Model{}, map[string]int{}
+	idle := map[string]bool{} // stages that do not run: optional ones, and those that promote from such only
 	for i := range s.Plan.Stages {
 		stage := &s.Plan.Stages[i]
 		if stage.Optional && !s.Optional {
+			idle[stage.Name] = true
 			continue
 		}
 		if _, ok := stage.Budget.at(s.Scale); !ok {
@@ -163,7 +165,11 @@ func (s *Study) reach() (map[string][]Model, map[string]int, error) {
 		var from []Model
 		count := 0 // promoted models at most
 		if x := stage.Promote; x != nil {
-			if from = s.candidates(stage, of); len(from) == 0 && s.mayRun(x.From) {
+			if from = s.candidates(stage, of); len(from) == 0 {
+				if !slices.ContainsFunc(x.From, func(name string) bool { return !idle[name] }) {
+					idle[stage.Name] = true
+					continue
+				}
 				return nil, nil, s.Plan.errorf(stage.key+".promote", "stage %s has nothing to promote: %s train baselines only, or another architecture", stage.Name, strings.Join(x.From, ", "))
 			}
 			for _, group := range x.groups(from) {
@@ -215,11 +221,6 @@ func (s *Study) of(names []string, of map[string][]Model) (list []Model) {
 		list = append(list, of[name]...)
 	}
 	return list
-}
-
-// mayRun tells whether any of the stages is not an optional one that was not asked for.
-func (s *Study) mayRun(names []string) bool {
-	return slices.ContainsFunc(names, func(name string) bool { return !s.Plan.stage(name).Optional || s.Optional })
 }
 
 // places says what a promotion takes of a group.

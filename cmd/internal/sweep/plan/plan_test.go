@@ -61,6 +61,7 @@ func TestMistakes(t *testing.T) {
 		good + second + "  promote: {from: a, top: 2}":                                                                       "line 10: stage b promotes the best 2 of decoder, but a has only 1 (the baseline is never promoted)",
 		good + second + "  promote: {from: a, top: 1, after: 1}":                                                             "line 10: stage b promotes the best 1 after the first 1 of decoder, but a has only 1",
 		good + second + "  promote: {from: a, top: 1, by: blimp_accuracy}":                                                   "line 8: stage b ranks by blimp_accuracy, which suite blimp gives; scored are ppl",
+		good + second + "  promote: {from: a, if: valid_loss < 9, by: blimp_accuracy}":                                       "line 8: stage b ranks by blimp_accuracy, which suite blimp gives",
 		good + second + "  when: {best: a}\n  variants: baseline":                                                            "line 10: when wants best and beats, earlier stages",
 		good + second + "  variants: baseline\n- name: c\n  budget: {steps: 3}\n  promote: {from: [a, b], top: 1}":           "line 13: stages a and b have different budgets, whose figures do not compare",
 		strings.Replace(good, "baseline, ", "", 1) + second + "  promote: {from: a, if: valid_loss < baseline}":              "line 10: valid_loss < baseline: a train no baseline of study sharing (decoder)",
@@ -232,6 +233,56 @@ stages:
 		t.Error("nothing is ranked")
 	} else if len(r) > 1 || !strings.HasSuffix(r[0].Variant, "/distill") || !r[0].Promoted {
 		t.Errorf("%d models are ranked, the first is %s: wanted the student alone", len(r), r[0].Variant)
+	}
+}
+
+// Stages behind an optional one wait for it to be asked for, however far behind it they stand.
+func TestBehindOptional(t *testing.T) {
+	t.Parallel()
+	s := study(t, `
+by: valid_loss
+stages:
+- {name: maybe, optional: true, variants: [baseline, deep_seq, wide_seq], budget: {steps: 10}}
+- {name: first, variants: [very_deep_seq], promote: {from: maybe, per: all, top: 2}, budget: {steps: 20}}
+- {name: then, promote: {from: first, top: 1}, budget: {steps: 30}}
+`)
+	for _, c := range []struct {
+		optional bool
+		want     []int
+	}{{false, []int{0, 0, 0}}, {true, []int{3, 3, 1}}} {
+		s.Optional = c.optional
+		if err := s.Check([]string{"ppl"}); err != nil {
+			t.Fatal(err)
+		}
+		steps, err := s.Steps(t.Context(), figures(map[string]float64{"baseline decoder 1": 3, "deep_seq decoder 1": 2, "wide_seq decoder 1": 1, "very_deep_seq decoder 1": 4}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, n := range c.want {
+			if !steps[i].Known || steps[i].AtMost != n || (n == 0) != (steps[i].Why != "") {
+				t.Errorf("optional stages %v, stage %s: known %v, %d cells (%s), wanted %d", c.optional, steps[i].Name, steps[i].Known, steps[i].AtMost, steps[i].Why, n)
+			}
+		}
+	}
+}
+
+// A condition alone promotes all that meet it, and needs no measure beside its own.
+func TestConditionAlone(t *testing.T) {
+	t.Parallel()
+	s := study(t, `
+stages:
+- {name: first, variants: [baseline, deep_seq, wide_seq], budget: {steps: 10}}
+- {name: then, promote: {from: first, if: valid_loss < baseline}, budget: {steps: 20}}
+`)
+	if err := s.Check([]string{"ppl"}); err != nil {
+		t.Fatal(err)
+	}
+	steps, err := s.Steps(t.Context(), figures(map[string]float64{"baseline decoder 1": 2, "deep_seq decoder 1": 3, "wide_seq decoder 1": 1}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := names(steps[1]); !slices.Equal(got, []string{"sharing/wide_seq decoder 1 20"}) {
+		t.Errorf("promoted are %q", got)
 	}
 }
 

@@ -90,7 +90,7 @@ func (step *Step) runsOf(m Model) (list []record.Run) {
 func (s *Study) rank(stage *Stage, archs []string, from []*Step) (all []Place, err error) {
 	x := stage.Promote
 	m, err := s.measure(x.By)
-	if x.Top == 0 && x.If != nil && x.By == "" { // ranked by what is asked for
+	if !x.ranks() { // ranked by what is asked for
 		m, err = results.Ranking(x.If.Measure)
 	}
 	if err != nil {

@@ -392,8 +392,10 @@ func (p *Plan) checkPromotion(s *Stage, before []Stage) error {
 	if err := p.alike(s, "promote.from", x.From); err != nil {
 		return err
 	}
-	if err := p.ranked(s, "promote", &x.By); err != nil {
-		return err
+	if x.ranks() {
+		if err := p.ranked(s, "promote", &x.By); err != nil {
+			return err
+		}
 	}
 	if x.If != nil {
 		if err := p.checkMeasure(s.key+".promote.if", x.If.Measure); err != nil {

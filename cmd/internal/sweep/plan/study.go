@@ -29,7 +29,7 @@ type Study struct {
 	Scale    string
 	Out      string   // the folder of all stages, each below its name
 	Set      []string // changes of every model, behind the plan's
-	By       string   // measure in place of the plan's; empty: the plan's
+	By       string   // measure in place of the plan's, where a stage names none; empty: the plan's
 	Seeds    int      // of every stage, in place of the plan's; 0: the plan's
 	Batch    int      // of cells
 	Optional bool     // run optional stages, too
@@ -114,7 +114,7 @@ func (s *Study) Check(suites []string) error {
 		}
 		var asked []string
 		if x := stage.Promote; x != nil {
-			if x.Top > 0 || x.After > 0 {
+			if x.ranks() {
 				asked = append(asked, x.By)
 			}
 			if x.If != nil {
