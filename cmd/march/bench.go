@@ -62,7 +62,7 @@ var benchCommand = command{
 			if *seeds < 1 || *seeds > sweep.MaxSeeds {
 				return usagef("--seeds %d: wanted 1 to %d", *seeds, sweep.MaxSeeds)
 			}
-			b := &bench{env: e, dry: *dry, seeds: *seeds, form: form, out: *out}
+			b := &bench{env: e, dry: *dry, seeds: *seeds, batch: lab.batch, form: form, out: *out}
 			if err := b.choose(f, model, lab, plans, *study); err != nil {
 				return err
 			}
@@ -111,6 +111,7 @@ type bench struct {
 	cells  []sweep.Cell
 	study  *plan.Study // nil: cells
 	widest int         // cells of one stage, at most
+	batch  int         // sequences of a micro-batch; 0: each model's own
 	vocab  int
 }
 
@@ -134,7 +135,9 @@ func (b *bench) choose(f *pflag.FlagSet, model *selection, lab *labFlags, plans 
 // run runs what was chosen, or says what that would be, and prints the table.
 func (b *bench) run(ctx context.Context, l *sweep.Lab, atOnce int, p *progress) error {
 	if b.study != nil {
-		b.study.Speed = func(_ context.Context, v variants.Variant) (float64, error) { return measured(l, v) }
+		b.study.Speed = func(ctx context.Context, v variants.Variant) (float64, error) {
+			return measured(ctx, l, v, b.batch)
+		}
 	}
 	if b.dry {
 		return b.foresee(ctx, l, atOnce, p)
