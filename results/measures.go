@@ -143,8 +143,11 @@ func Ranking(key string) (Measure, error) {
 	}
 	m := measures[i]
 	suite := m.suite
-	if strings.HasPrefix(key, "valid_") || m.tokenizers {
+	switch {
+	case strings.HasPrefix(key, "valid_") || m.tokenizers:
 		suite = "ppl"
+	case strings.HasPrefix(key, "test_"):
+		suite = "ppl-test"
 	}
 	return Measure{key, m.Better == Higher, suite, m.get}, nil
 }

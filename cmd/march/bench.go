@@ -39,7 +39,7 @@ var benchCommand = command{
 		study := f.String("study", "", "all variants of a `STUDY`")
 		plans := addPlanFlags(f)
 		dry := f.Bool("dry-run", false, "print what would run, its FLOPs and the time that it is expected to take on this machine, and run nothing but a few steps to measure that")
-		seeds := f.Int("seeds", 1, "`NUMBER` of seeds of every variant, from 1 on")
+		seeds := f.Int("seeds", 1, fmt.Sprintf("`NUMBER` of seeds of every variant, 1 to %d", sweep.MaxSeeds))
 		lab := addLabFlags(f, "ppl,grammar")
 		atOnce := f.Int("at-once", 0, "`CELLS` that run at once, each on its share of the threads (default: one; at scale tiny on a CPU one for each thread)")
 		out := f.String("out", filepath.Join("runs", "bench"), "`FOLDER` of all cells (of a plan: runs/PLAN)")
@@ -59,10 +59,10 @@ var benchCommand = command{
 			if *atOnce < 0 {
 				return usagef("--at-once %d: wanted 1 or more", *atOnce)
 			}
-			if *seeds < 1 {
-				return usagef("--seeds %d: wanted 1 or more", *seeds)
+			if *seeds < 1 || *seeds > sweep.MaxSeeds {
+				return usagef("--seeds %d: wanted 1 to %d", *seeds, sweep.MaxSeeds)
 			}
-			b := &bench{env: e, dry: *dry, seeds: *seeds, form: form, out: *out}
+			b := &bench{env: e, dry: *dry, seeds: *seeds, batch: lab.batch, form: form, out: *out}
 			if err := b.choose(f, model, lab, plans, *study); err != nil {
 				return err
 			}
@@ -111,6 +111,7 @@ type bench struct {
 	cells  []sweep.Cell
 	study  *plan.Study // nil: cells
 	widest int         // cells of one stage, at most
+	batch  int         // sequences of a micro-batch; 0: each model's own
 	vocab  int
 }
 
@@ -134,7 +135,9 @@ func (b *bench) choose(f *pflag.FlagSet, model *selection, lab *labFlags, plans 
 // run runs what was chosen, or says what that would be, and prints the table.
 func (b *bench) run(ctx context.Context, l *sweep.Lab, atOnce int, p *progress) error {
 	if b.study != nil {
-		b.study.Speed = func(_ context.Context, v variants.Variant) (float64, error) { return measured(l, v) }
+		b.study.Speed = func(ctx context.Context, v variants.Variant) (float64, error) {
+			return measured(ctx, l, v, b.batch)
+		}
 	}
 	if b.dry {
 		return b.foresee(ctx, l, atOnce, p)

@@ -3,7 +3,9 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -17,6 +19,7 @@ import (
 
 	"march/results"
 	"march/results/record"
+	"march/variants"
 )
 
 // asMarch is march as a process of its own, which can be killed.
@@ -256,5 +259,47 @@ func TestPlanRefused(t *testing.T) {
 	}
 	if text := ok(t, "bench", "--plan", "sharing", "--print"); !strings.Contains(text, "promote: {from: deep-wide, top: 1") {
 		t.Errorf("the printed plan: %s", text)
+	}
+}
+
+// A speed is measured with the micro-batch that training will have: the one asked for, or else the largest that memory holds.
+func TestMeasuredBatch(t *testing.T) {
+	t.Parallel()
+	tooLarge := errors.New("no memory left")
+	stopped, stop := context.WithCancelCause(t.Context())
+	stop(errors.New("stopped by hand"))
+	for _, c := range []struct {
+		ctx          context.Context
+		batch, holds int
+		asked        bool
+		want         string
+		tried        []int
+	}{
+		{t.Context(), 12, 16, false, "", []int{12}},
+		{t.Context(), 12, 3, false, "", []int{12, 6, 3}},
+		{t.Context(), 9, 2, false, "", []int{9, 3, 1}},
+		{t.Context(), 2, 0, false, "no memory left", []int{2, 1}},
+		{t.Context(), 12, 3, true, "no memory left", []int{12}},
+		{stopped, 12, 16, false, "stopped by hand", nil},
+	} {
+		var tried []int
+		speed, err := fitting(c.ctx, c.batch, c.asked, func(err error) bool { return errors.Is(err, tooLarge) }, func(batch int) (float64, error) {
+			tried = append(tried, batch)
+			if batch > c.holds {
+				return 0, fmt.Errorf("measuring: %w", tooLarge)
+			}
+			return float64(batch), nil
+		})
+		switch {
+		case !slices.Equal(tried, c.tried):
+			t.Errorf("%+v: tried %v", c, tried)
+		case c.want == "" && (err != nil || speed != float64(tried[len(tried)-1])):
+			t.Errorf("%+v: speed %v, %v", c, speed, err)
+		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	if _, err := measured(stopped, nil, variants.Variant{}, 1); err == nil || err.Error() != "stopped by hand" {
+		t.Errorf("measuring after a stop: %v", err)
 	}
 }

@@ -14,20 +14,46 @@ import (
 	"march/graphgen"
 	"march/results"
 	"march/results/record"
+	"march/runtime"
 	"march/variants"
 	"march/variants/program"
 )
 
-// measured times a few training steps of a model: tokens a second.
-func measured(l *sweep.Lab, v variants.Variant) (float64, error) {
-	c := v.Config
-	list, err := perf.Measure(l.Runtime, []perf.Workload{{Name: v.Name(), Variant: v, Batch: program.DefaultBatch(c, c.Length), Length: c.Length}},
-		perf.Options{Targets: []graphgen.Target{l.Target}, Precision: l.Precision, Recompute: l.Recompute, LossChunks: l.LossChunks, CUDAGraph: l.CUDAGraph, Optimizer: true, Warmup: 1, Steps: 3, Rounds: 1},
-		func(perf.Result) {})
-	if err != nil {
-		return 0, fmt.Errorf("measuring %s: %w", v.FullName(), err)
+// measured times a few training steps of a model with the micro-batch that it will be trained with: tokens a second. batch is
+// the one asked for; 0: the model's own, and a smaller one where memory does not hold it.
+func measured(ctx context.Context, l *sweep.Lab, v variants.Variant, batch int) (float64, error) {
+	c, asked := v.Config, batch > 0
+	if !asked {
+		batch = program.DefaultBatch(c, c.Length)
 	}
-	return list[0].TokensPerS, nil
+	return fitting(ctx, batch, asked, runtime.IsOutOfMemory, func(batch int) (float64, error) {
+		list, err := perf.Measure(l.Runtime, []perf.Workload{{Name: v.Name(), Variant: v, Batch: batch, Length: c.Length}},
+			perf.Options{Targets: []graphgen.Target{l.Target}, Precision: l.Precision, Recompute: l.Recompute, LossChunks: l.LossChunks, CUDAGraph: l.CUDAGraph, Optimizer: true, Warmup: 1, Steps: 3, Rounds: 1},
+			func(perf.Result) {})
+		if err != nil {
+			return 0, fmt.Errorf("measuring %s: %w", v.FullName(), err)
+		}
+		return list[0].TokensPerS, nil
+	})
+}
+
+// fitting measures with a micro-batch, and unless that one was asked for, with smaller ones until memory holds it, as training
+// goes about it.
+func fitting(ctx context.Context, batch int, asked bool, tooLarge func(error) bool, measure func(batch int) (float64, error)) (float64, error) {
+	for {
+		if ctx.Err() != nil {
+			return 0, context.Cause(ctx)
+		}
+		speed, err := measure(batch)
+		if err == nil || asked || !tooLarge(err) {
+			return speed, err
+		}
+		smaller, ok := sweep.SmallerBatch(batch)
+		if !ok {
+			return 0, err
+		}
+		batch = smaller
+	}
 }
 
 // foreseen is what a stage will cost: of models that are not decided yet, between the cheapest and the dearest that it may have.
@@ -49,6 +75,7 @@ type foreseen struct {
 type oracle struct {
 	ctx      context.Context
 	lab      *sweep.Lab
+	batch    int // asked for; 0: each model's own
 	atOnce   int
 	records  []record.Run
 	budgets  map[string]variants.Budget
@@ -59,7 +86,7 @@ type oracle struct {
 
 // foresee prints what would run.
 func (b *bench) foresee(ctx context.Context, l *sweep.Lab, atOnce int, p *progress) error {
-	o := &oracle{ctx: ctx, lab: l, atOnce: atOnce, budgets: map[string]variants.Budget{}, speeds: map[string]float64{}}
+	o := &oracle{ctx: ctx, lab: l, batch: b.batch, atOnce: atOnce, budgets: map[string]variants.Budget{}, speeds: map[string]float64{}}
 	runs, err := results.Load(b.out)
 	if err == nil {
 		o.records = runs
@@ -207,7 +234,7 @@ func (o *oracle) speed(v variants.Variant) (float64, error) {
 	if s, ok := o.speeds[v.Config.Arch]; ok {
 		return s, nil
 	}
-	tokens, err := measured(o.lab, v)
+	tokens, err := measured(o.ctx, o.lab, v, o.batch)
 	if err != nil {
 		return 0, err
 	}

@@ -26,7 +26,7 @@ type planFlags struct {
 func addPlanFlags(f *pflag.FlagSet) *planFlags {
 	x := &planFlags{}
 	f.StringVar(&x.name, "plan", "", "run a study in stages: a YAML `FILE`, or one that march brings along: "+strings.Join(plan.Names(), ", "))
-	f.StringVar(&x.by, "by", "", "`MEASURE` that promotes, in place of the plan's own, such as valid_loss or grammar_accuracy")
+	f.StringVar(&x.by, "by", "", "`MEASURE` that promotes where a stage names none, in place of the one at the plan's head, such as valid_loss or grammar_accuracy")
 	f.BoolVar(&x.optional, "optional", false, "run the plan's optional stages, too")
 	f.BoolVar(&x.print, "print", false, "print the plan's YAML and run nothing")
 	return x

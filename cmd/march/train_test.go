@@ -208,6 +208,7 @@ func TestTrainRefuses(t *testing.T) {
 		{[]string{"eval", "--run", run, "--data", data, "--blimp", dir}, 1, "--blimp"},
 		{[]string{"bench", "--study", "sharin"}, 2, "did you mean sharing"},
 		{[]string{"bench", "--seeds", "0"}, 2, "--seeds"},
+		{[]string{"bench", "--seeds", "1001"}, 2, "--seeds 1001: wanted 1 to 1000"},
 		{[]string{"bench", "--format", "html"}, 2, "--format"},
 		{[]string{"perf", "--workload", "P9"}, 2, "--workload"},
 		{[]string{"perf", "--against", empty}, 1, empty},

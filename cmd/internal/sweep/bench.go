@@ -30,6 +30,9 @@ func DefaultBench() []string {
 // and enough to learn the embedded corpus's grammar.
 const DefaultSteps = 750
 
+// MaxSeeds is the largest number of seeds of a variant.
+const MaxSeeds = 1000
+
 // Cells makes the cells of a bench: every variant with every seed, below out.
 func Cells(out string, list []variants.Variant, seeds int, batch int) []Cell {
 	var cells []Cell

@@ -164,10 +164,16 @@ func (l *Lab) smaller(c Cell) (int, bool) {
 	if saved, err := trainloop.Latest(c.Dir, func(string) {}); err != nil || saved != nil {
 		return 0, false
 	}
-	batch := cmp.Or(c.tried, s.MicroBatch)
+	b, ok := SmallerBatch(cmp.Or(c.tried, s.MicroBatch))
+	return b, ok && os.Remove(filepath.Join(c.Dir, trainloop.SettingsFile)) == nil
+}
+
+// SmallerBatch is the micro-batch that is tried where a GPU's memory is too small for one: its largest divisor below it. ok is
+// false for one sequence.
+func SmallerBatch(batch int) (smaller int, ok bool) {
 	for b := batch / 2; b >= 1; b-- {
 		if batch%b == 0 {
-			return b, os.Remove(filepath.Join(c.Dir, trainloop.SettingsFile)) == nil
+			return b, true
 		}
 	}
 	return 0, false

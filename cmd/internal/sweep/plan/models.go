@@ -18,6 +18,11 @@ func (m Model) same(o Model) bool {
 	return m.FullName() == o.FullName() && m.Config.Arch == o.Config.Arch
 }
 
+// comparedWith tells whether b is the baseline against which a model is compared: that of its study, in its architecture.
+func (m Model) comparedWith(b Model) bool {
+	return b.Baseline && b.Study == m.Study && b.Config.Arch == m.Config.Arch
+}
+
 // addModel appends a model unless it is there.
 func addModel(list []Model, m Model) []Model {
 	if slices.ContainsFunc(list, m.same) {
@@ -28,14 +33,18 @@ func addModel(list []Model, m Model) []Model {
 
 // changed applies what is set for all models, then the promoted values, then the match.
 func (s *Study) changed(stage *Stage, v variants.Variant, axes []string) (Model, error) {
-	all := slices.Concat(s.Plan.Set, s.Set, stage.Set)
-	v, err := v.With(slices.Concat(all, axes))
+	return s.with(stage, v, slices.Concat(s.Plan.Set, s.Set, stage.Set, axes))
+}
+
+// with applies changes to a model of a stage, then the match.
+func (s *Study) with(stage *Stage, v variants.Variant, changes []string) (Model, error) {
+	v, err := v.With(changes)
 	if err != nil {
 		return Model{}, s.Plan.errorf(stage.key+".set", "%w", err)
 	}
 	base, err := variants.Find(variants.Baseline(v.Study), v.Scale, v.Config.Arch)
 	if err == nil {
-		base, err = base.With(all)
+		base, err = base.With(slices.Concat(s.Plan.Set, s.Set, stage.Set))
 	}
 	isBase := err == nil && base.FullName() == v.FullName()
 	if stage.Match != "" && !isBase {
@@ -75,7 +84,8 @@ func (s *Study) models(stage *Stage, archs []string, promoted []Model) (list []M
 		}
 		for _, m := range promoted {
 			if len(stage.Set) > 0 || stage.Match != "" {
-				if m, err = s.changed(stage, m.Variant, nil); err != nil {
+				// It has what is set for all, and what its own stages set over that.
+				if m, err = s.with(stage, m.Variant, stage.Set); err != nil {
 					return nil, err
 				}
 			}
@@ -142,9 +152,11 @@ func within(list []Model, arch string) []Model {
 // a baseline that is not there.
 func (s *Study) reach() (map[string][]Model, map[string]int, error) {
 	of, atMost := map[string][]Model{}, map[string]int{}
+	idle := map[string]bool{} // stages that do not run: optional ones, and those that promote from such only
 	for i := range s.Plan.Stages {
 		stage := &s.Plan.Stages[i]
 		if stage.Optional && !s.Optional {
+			idle[stage.Name] = true
 			continue
 		}
 		if _, ok := stage.Budget.at(s.Scale); !ok {
@@ -153,7 +165,11 @@ func (s *Study) reach() (map[string][]Model, map[string]int, error) {
 		var from []Model
 		count := 0 // promoted models at most
 		if x := stage.Promote; x != nil {
-			if from = s.candidates(stage, of); len(from) == 0 && s.mayRun(x.From) {
+			if from = s.candidates(stage, of); len(from) == 0 {
+				if !slices.ContainsFunc(x.From, func(name string) bool { return !idle[name] }) {
+					idle[stage.Name] = true
+					continue
+				}
 				return nil, nil, s.Plan.errorf(stage.key+".promote", "stage %s has nothing to promote: %s train baselines only, or another architecture", stage.Name, strings.Join(x.From, ", "))
 			}
 			for _, group := range x.groups(from) {
@@ -174,9 +190,9 @@ func (s *Study) reach() (map[string][]Model, map[string]int, error) {
 				count += n
 			}
 			if c := x.If; c != nil && c.Baseline {
-				for _, arch := range archsOf(from) {
-					if !slices.ContainsFunc(s.of(x.From, of), func(m Model) bool { return m.Baseline && m.Config.Arch == arch }) {
-						return nil, nil, s.Plan.errorf(stage.key+".promote.if", "%s: %s train no baseline (%s)", c, strings.Join(x.From, ", "), arch)
+				for _, m := range from {
+					if !slices.ContainsFunc(s.of(x.From, of), m.comparedWith) {
+						return nil, nil, s.Plan.errorf(stage.key+".promote.if", "%s: %s train no baseline of study %s (%s), which %s is compared with", c, strings.Join(x.From, ", "), m.Study, m.Config.Arch, m.FullName())
 					}
 				}
 			}
@@ -205,11 +221,6 @@ func (s *Study) of(names []string, of map[string][]Model) (list []Model) {
 		list = append(list, of[name]...)
 	}
 	return list
-}
-
-// mayRun tells whether any of the stages is not an optional one that was not asked for.
-func (s *Study) mayRun(names []string) bool {
-	return slices.ContainsFunc(names, func(name string) bool { return !s.Plan.stage(name).Optional || s.Optional })
 }
 
 // places says what a promotion takes of a group.

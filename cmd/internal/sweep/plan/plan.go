@@ -75,6 +75,9 @@ type Promotion struct {
 	Axes  []string
 }
 
+// ranks tells whether a measure orders the models; a condition alone takes all that meet it.
+func (x *Promotion) ranks() bool { return x.Top > 0 || x.After > 0 || x.By != "" }
+
 // Comparison is a condition that a promoted model meets: its figure against the baseline's of the same architecture and
 // budget, or against a number.
 type Comparison struct {

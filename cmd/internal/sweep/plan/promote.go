@@ -90,7 +90,7 @@ func (step *Step) runsOf(m Model) (list []record.Run) {
 func (s *Study) rank(stage *Stage, archs []string, from []*Step) (all []Place, err error) {
 	x := stage.Promote
 	m, err := s.measure(x.By)
-	if x.Top == 0 && x.If != nil && x.By == "" { // ranked by what is asked for
+	if !x.ranks() { // ranked by what is asked for
 		m, err = results.Ranking(x.If.Measure)
 	}
 	if err != nil {
@@ -159,7 +159,7 @@ func (s *Study) meets(c *Comparison, model Model, from []*Step) (bool, error) {
 			figure, known = f, true
 		}
 		for _, b := range step.Models {
-			if b.Baseline && b.Study == model.Study && b.Config.Arch == model.Config.Arch && !based {
+			if model.comparedWith(b) && !based {
 				than, based = m.Mean(step.runsOf(b))
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 
+	"march/cmd/internal/sweep"
 	"march/results"
 	"march/variants"
 )
@@ -37,7 +38,7 @@ func Read(text []byte) (*Plan, error) {
 	}
 	r.mapping("", file.Docs[0].Body, fields{
 		"plan": r.text(&p.Name), "about": r.text(&p.About), "scale": r.text(&p.Scale), "by": r.text(&p.By),
-		"seeds": r.positive(&p.Seeds), "set": r.texts(&p.Set), "stages": r.stages,
+		"seeds": r.seeds(&p.Seeds), "set": r.texts(&p.Set), "stages": r.stages,
 	})
 	if r.err == nil {
 		r.err = p.check()
@@ -167,6 +168,16 @@ func (r *reader) positive(to *int) field {
 	}
 }
 
+// seeds reads a number of seeds.
+func (r *reader) seeds(to *int) field {
+	return func(key string, n ast.Node) {
+		r.positive(to)(key, n)
+		if *to > sweep.MaxSeeds {
+			r.fail(n, "%s: found %d, wanted %d at most", key, *to, sweep.MaxSeeds)
+		}
+	}
+}
+
 func (r *reader) number(key string, n ast.Node) float64 {
 	text := r.scalar(key, n)
 	v, err := strconv.ParseFloat(strings.ReplaceAll(text, "_", ""), 64)
@@ -187,7 +198,7 @@ func (r *reader) stages(key string, n ast.Node) {
 		r.plan.line[s.key] = lineOf(v)
 		r.mapping(s.key, v, fields{
 			"name": r.text(&s.Name), "about": r.text(&s.About), "variants": r.texts(&s.Variants), "arch": r.texts(&s.Arch), "set": r.texts(&s.Set),
-			"match": r.text(&s.Match), "seeds": r.positive(&s.Seeds), "optional": r.yes(&s.Optional),
+			"match": r.text(&s.Match), "seeds": r.seeds(&s.Seeds), "optional": r.yes(&s.Optional),
 			"budget": func(key string, n ast.Node) { r.budget(key, n, &s.Budget) },
 			"promote": func(key string, n ast.Node) {
 				s.Promote = &Promotion{Per: "arch"}
@@ -250,6 +261,9 @@ func (r *reader) promotion(key string, n ast.Node, p *Promotion) {
 
 // check finds what no scale and no machine would mend.
 func (p *Plan) check() error {
+	if p.Name != "" && !isFolder(p.Name) {
+		return p.errorf("plan", "plan %q: a plan's name is a folder's, of small letters, digits and -_.", p.Name)
+	}
 	if p.Scale != "" && !slices.Contains(variants.Scales(), p.Scale) {
 		return p.errorf("scale", "scale %s is not one of %s", p.Scale, strings.Join(variants.Scales(), ", "))
 	}
@@ -267,6 +281,11 @@ func (p *Plan) check() error {
 	return nil
 }
 
+// isFolder tells whether a name can be a folder's, inside the one that it is put into.
+func isFolder(name string) bool {
+	return strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-_.") == "" && !strings.HasPrefix(name, ".")
+}
+
 func (p *Plan) checkMeasure(key, by string) error {
 	if _, err := results.Ranking(by); err != nil {
 		return p.errorf(key, "%w", err)
@@ -278,7 +297,7 @@ func (p *Plan) checkStage(s *Stage, before []Stage) error {
 	switch {
 	case s.Name == "":
 		return p.errorf(s.key, "a stage without a name")
-	case strings.Trim(s.Name, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != "" || strings.HasPrefix(s.Name, "."):
+	case !isFolder(s.Name):
 		return p.errorf(s.key+".name", "stage %q: a stage's name is a folder's, of small letters, digits and -_.", s.Name)
 	case slices.ContainsFunc(before, func(b Stage) bool { return b.Name == s.Name }):
 		return p.errorf(s.key+".name", "a second stage %s", s.Name)
@@ -373,8 +392,10 @@ func (p *Plan) checkPromotion(s *Stage, before []Stage) error {
 	if err := p.alike(s, "promote.from", x.From); err != nil {
 		return err
 	}
-	if err := p.ranked(s, "promote", &x.By); err != nil {
-		return err
+	if x.ranks() {
+		if err := p.ranked(s, "promote", &x.By); err != nil {
+			return err
+		}
 	}
 	if x.If != nil {
 		if err := p.checkMeasure(s.key+".promote.if", x.If.Measure); err != nil {

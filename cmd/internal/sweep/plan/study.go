@@ -29,7 +29,7 @@ type Study struct {
 	Scale    string
 	Out      string   // the folder of all stages, each below its name
 	Set      []string // changes of every model, behind the plan's
-	By       string   // measure in place of the plan's; empty: the plan's
+	By       string   // measure in place of the plan's, where a stage names none; empty: the plan's
 	Seeds    int      // of every stage, in place of the plan's; 0: the plan's
 	Batch    int      // of cells
 	Optional bool     // run optional stages, too
@@ -51,13 +51,20 @@ type Kept struct {
 	Stages []Step  `json:"stages"`
 }
 
-// Hours is a budget of hours in steps.
+// Hours is a budget of hours in steps. The speed is what was measured; the steps follow from it.
 type Hours struct {
 	Stage           string  `json:"stage"`
 	Variant         string  `json:"variant"`
 	Arch            string  `json:"arch"`
+	Hours           float64 `json:"hours"`
+	TokensPerStep   int     `json:"tokens_per_step"`
 	TokensPerSecond float64 `json:"tokens_per_second"`
 	Steps           int     `json:"steps"`
+}
+
+// steps is how many optimizer steps the hours are at the speed.
+func (h Hours) steps() int {
+	return int(min(h.Hours*3600*h.TokensPerSecond/float64(h.TokensPerStep), maxSteps+1))
 }
 
 // Step is a stage as it is run.
@@ -107,7 +114,7 @@ func (s *Study) Check(suites []string) error {
 		}
 		var asked []string
 		if x := stage.Promote; x != nil {
-			if x.Top > 0 || x.After > 0 {
+			if x.ranks() {
 				asked = append(asked, x.By)
 			}
 			if x.If != nil {
@@ -256,12 +263,10 @@ func (s *Study) cells(ctx context.Context, step *Step, measure bool) error {
 	for _, m := range step.Models {
 		list = append(list, m.Variant)
 	}
-	list, added, err := sweep.WithTeachers(list)
+	// Teachers that the plan does not name have cells, but are none of the stage's models: nothing promotes them.
+	list, _, err := sweep.WithTeachers(list)
 	if err != nil {
 		return err
-	}
-	for _, t := range added {
-		step.Models = append(step.Models, Model{Variant: t})
 	}
 	for i, v := range list {
 		if list[i], err = s.budgeted(ctx, stage, v, measure); err != nil {
@@ -380,24 +385,34 @@ func (s *Study) budgeted(ctx context.Context, stage *Stage, v variants.Variant, 
 // maxSteps is what no run has.
 const maxSteps = 1e9
 
-// hours is a budget of hours in steps of a model on this machine, measured once for a study; −1 before that, unless measure
-// has it done.
+// hours is a budget of hours in steps of a model on this machine, whose speed is measured once for a study; −1 before that,
+// unless measure has it done.
 func (s *Study) hours(ctx context.Context, stage *Stage, v variants.Variant, hours float64, measure bool) (int, error) {
-	for _, h := range s.kept.Hours {
-		if h.Stage == stage.Name && h.Variant == v.FullName() && h.Arch == v.Config.Arch {
-			return h.Steps, nil
+	h := Hours{Stage: stage.Name, Variant: v.FullName(), Arch: v.Config.Arch, Hours: hours, TokensPerStep: v.Config.Training.TokensPerStep}
+	i := slices.IndexFunc(s.kept.Hours, func(k Hours) bool {
+		return k.Stage == h.Stage && k.Variant == h.Variant && k.Arch == h.Arch && k.Steps > 0
+	})
+	switch {
+	case i >= 0:
+		h.TokensPerSecond = s.kept.Hours[i].TokensPerSecond
+	case !measure:
+		return -1, nil
+	default:
+		var err error
+		if h.TokensPerSecond, err = s.Speed(ctx, v); err != nil {
+			return 0, err
 		}
 	}
-	if !measure {
-		return -1, nil
+	h.Steps = h.steps()
+	if !measure || h.Steps < 1 || i >= 0 && s.kept.Hours[i] == h {
+		return h.Steps, nil
 	}
-	speed, err := s.Speed(ctx, v)
-	if err != nil {
-		return 0, err
+	if i < 0 {
+		s.kept.Hours = append(s.kept.Hours, h)
+	} else {
+		s.kept.Hours[i] = h
 	}
-	n := int(hours * 3600 * speed / float64(v.Config.Training.TokensPerStep))
-	s.kept.Hours = append(s.kept.Hours, Hours{stage.Name, v.FullName(), v.Config.Arch, speed, n})
-	return n, s.keep()
+	return h.Steps, s.keep()
 }
 
 // recall reads what an earlier call of the same study kept.
