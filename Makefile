@@ -4,10 +4,11 @@ GO       ?= go
 CACHE    ?= $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/march
 PYTHON   ?= python3
 CHECKER  := $(CACHE)/checker-onnx-1.23.2
+NVRTC    := $(CACHE)/nvrtc-13.2.86
 STATIC   := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
-.PHONY: all setup setup-cuda build bench test test-race test-tools check-onnx lint generate goldens examples interop clean
+.PHONY: all setup setup-cuda build bench test test-race test-tools test-kernels check-onnx lint generate goldens examples interop clean
 
 all: build
 
@@ -34,6 +35,15 @@ test: setup
 test-tools: $(CHECKER)/bin/python
 	$(CHECKER)/bin/python -m unittest discover tools/gpu
 	cd tools/oracle && $(CHECKER)/bin/python -m unittest test_check_onnx
+
+# March's kernels, compiled by NVIDIA's compiler, which needs no GPU (Linux on x86-64).
+test-kernels: $(NVRTC)/bin/python
+	MARCH_TEST_NVRTC=1 LD_LIBRARY_PATH=$$($(NVRTC)/bin/python -c 'import nvidia; print(list(nvidia.__path__)[0])')/cu13/lib $(GO) test -v -run 'Compile|TestErrors' ./runtime/internal/nvrtc ./runtime/internal/kernels
+
+$(NVRTC)/bin/python:
+	$(PYTHON) -m venv $(NVRTC).new
+	$(NVRTC).new/bin/python -m pip install --quiet nvidia-cuda-nvrtc==13.2.86
+	rm -rf $(NVRTC) && mv $(NVRTC).new $(NVRTC)
 
 # The packages with goroutines, under the race detector.
 test-race: setup

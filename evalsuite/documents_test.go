@@ -13,9 +13,7 @@ import (
 // position's document number names.
 func documentModel(t *testing.T) string {
 	t.Helper()
-	var data []byte
-	err := graphgen.Build(func() error {
-		g := graphgen.New()
+	return buildModel(t, func(g *graphgen.Graph) {
 		batch, length := g.Symbol("batch"), g.Symbol("length")
 		table := g.Input("table", graphgen.Float32, tableVocab, tableVocab)
 		tokens := g.Input(tokenInput, graphgen.Int64, batch, length)
@@ -25,17 +23,7 @@ func documentModel(t *testing.T) string {
 		logprob, top := graphgen.LabelScores(graphgen.Reshape(graphgen.Embedding(table, number), rows, tableVocab), graphgen.Reshape(labels, rows))
 		g.Output(logprobOutput, graphgen.Reshape(logprob, batch, length))
 		g.Output(topOutput, graphgen.Reshape(top, batch, length))
-		p, err := g.Compile(graphgen.Portable)
-		if err != nil {
-			return err
-		}
-		data, err = p.Encode(graphgen.EncodeOptions{})
-		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return writeModel(t, data)
 }
 
 // TestDocuments: a model that takes documents is told, in every window, how many texts have begun in it.

@@ -23,9 +23,7 @@ const (
 // out of the file.
 func sumModel(t *testing.T, a Architecture, without ...string) string {
 	t.Helper()
-	var data []byte
-	err := graphgen.Build(func() error {
-		g := graphgen.New()
+	return buildModel(t, func(g *graphgen.Graph) {
 		batch, length := g.Symbol("batch"), g.Symbol("length")
 		own, all := g.Input("own", graphgen.Float32, sumVocab, sumVocab), g.Input("all", graphgen.Float32, sumVocab, sumVocab)
 		tokens := g.Input(tokenInput, graphgen.Int64, batch, length)
@@ -51,6 +49,16 @@ func sumModel(t *testing.T, a Architecture, without ...string) string {
 		if !slices.Contains(without, topOutput) {
 			g.Output(topOutput, graphgen.Reshape(top, batch, n))
 		}
+	})
+}
+
+// buildModel writes an eval.onnx of the graph that build makes.
+func buildModel(t *testing.T, build func(g *graphgen.Graph)) string {
+	t.Helper()
+	var data []byte
+	err := graphgen.Build(func() error {
+		g := graphgen.New()
+		build(g)
 		p, err := g.Compile(graphgen.Portable)
 		if err != nil {
 			return err

@@ -52,13 +52,11 @@ func (g *Graph) Compile(t Target, further ...func(*Graph) *Graph) (*Program, err
 		if err := g.Verify(); err != nil {
 			return err
 		}
-		passes := []func(*Graph) *Graph{
-			func(g *Graph) *Graph { return lower(g, t) },
-			func(g *Graph) *Graph { return prune(rewrite(prune(g))) },
-		}
+		passes := []func(*Graph) *Graph{func(g *Graph) *Graph { return prune(lower(g, t)) }}
 		if t == Fused {
-			passes = append(passes, fuse)
+			passes = append(passes, fuse) // first: kernels take in what the rules would join with something else
 		}
+		passes = append(passes, func(g *Graph) *Graph { return prune(rewrite(g)) })
 		for _, pass := range append(append(passes, further...), widen) {
 			g = pass(g)
 			if err := g.Verify(); err != nil {

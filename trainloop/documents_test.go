@@ -55,26 +55,6 @@ func documentsBatch(s corpus.Shapes, vocab int, begin ...int) *corpus.Batch {
 	return b
 }
 
-// logprobs are eval.onnx's log-probabilities of a batch's labels.
-func logprobs(t *testing.T, rt *runtime.Runtime, dir string, e *trainloop.Engine, s corpus.Shapes, b *corpus.Batch) []float32 {
-	t.Helper()
-	eval := bindGraph(t, rt, dir, "eval", "", false, s)
-	for name, x := range e.Parameters() {
-		p := make([]float32, x.Len())
-		if err := runtime.Download(x, p); err != nil {
-			t.Fatal(err)
-		}
-		upload(eval, name, p...)
-	}
-	for _, name := range corpus.Arrays() {
-		if eval.in[name] != nil {
-			upload(eval, name, b.Array(name)...)
-		}
-	}
-	eval.run()
-	return download[float32](eval, "logprob")
-}
-
 // TestDocumentsApart: other tokens in an earlier document change no label's loss in a later one, and no
 // gradient of it, to the last bit; without the mask they do.
 func TestDocumentsApart(t *testing.T) {

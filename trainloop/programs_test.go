@@ -350,7 +350,16 @@ func checkDerivative(t *testing.T, e *trainloop.Engine, b *corpus.Batch, loss fl
 // evalLoss is the summed loss by eval.onnx with an engine's parameters.
 func evalLoss(t *testing.T, rt *runtime.Runtime, dir string, e *trainloop.Engine, b *corpus.Batch) (sum float64) {
 	t.Helper()
-	eval := bindGraph(t, rt, dir, "eval", "", false, e.Shapes())
+	for _, lp := range logprobs(t, rt, dir, e, e.Shapes(), b) {
+		sum -= float64(lp)
+	}
+	return sum
+}
+
+// logprobs are eval.onnx's log-probabilities of a batch's labels.
+func logprobs(t *testing.T, rt *runtime.Runtime, dir string, e *trainloop.Engine, s corpus.Shapes, b *corpus.Batch) []float32 {
+	t.Helper()
+	eval := bindGraph(t, rt, dir, "eval", "", false, s)
 	params, err := e.Effective()
 	if err != nil {
 		t.Fatal(err)
@@ -371,10 +380,7 @@ func evalLoss(t *testing.T, rt *runtime.Runtime, dir string, e *trainloop.Engine
 		}
 	}
 	eval.run()
-	for _, lp := range download[float32](eval, "logprob") {
-		sum -= float64(lp)
-	}
-	return sum
+	return download[float32](eval, "logprob")
 }
 
 // small writes the grad and update graphs of a model that has shared layers, grouped

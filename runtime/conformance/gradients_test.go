@@ -229,30 +229,40 @@ func (c gradCase) graph(t *testing.T, dtype graphgen.DType) (g *graphgen.Graph, 
 		weights = []float64{1}
 		if y.Rank() > 0 {
 			weights = round(normals(y.Shape().Elements(), c.op, c.name, "weights"), graphgen.Float32, false)
-			axes := make([]int, y.Rank())
-			for i := range axes {
-				axes[i] = i
-			}
-			loss = graphgen.ReduceSum(graphgen.Mul(y, g.Floats(y.DType(), weights, y.Shape()...)), false, axes...)
+			loss = weighted(y, g.Floats(y.DType(), weights, y.Shape()...))
 		}
-		grads, err := graphgen.Gradients(loss, targets, nil)
-		if err != nil {
-			return err
-		}
-		g.Output("y", graphgen.Identity(y))
 		g.Output("loss", graphgen.Identity(loss))
-		for i, x := range c.in {
-			if x.float() {
-				g.Output(gradName(i), graphgen.Identity(grads[0]))
-				grads = grads[1:]
-			}
-		}
-		return nil
+		return outputs(y, loss, targets, c.in)
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return g, weights
+}
+
+// weighted is the sum of y with a weight for each element.
+func weighted(y, weights *graphgen.Tensor) *graphgen.Tensor {
+	axes := make([]int, y.Rank())
+	for i := range axes {
+		axes[i] = i
+	}
+	return graphgen.ReduceSum(graphgen.Mul(y, weights), false, axes...)
+}
+
+// outputs declares y and the loss's gradients, of those inputs that are differentiated: the targets.
+func outputs(y, loss *graphgen.Tensor, targets []*graphgen.Tensor, in []input) error {
+	grads, err := graphgen.Gradients(loss, targets, nil)
+	if err != nil {
+		return err
+	}
+	y.Graph().Output("y", graphgen.Identity(y))
+	for i, x := range in {
+		if x.float() {
+			y.Graph().Output(gradName(i), graphgen.Identity(grads[0]))
+			grads = grads[1:]
+		}
+	}
+	return nil
 }
 
 // directions names what is varied: each differentiable input alone, and all of them.

@@ -3,10 +3,12 @@ package conformance
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"march/graphgen"
 	"march/runtime"
+	"march/runtime/internal/kernels"
 )
 
 // kernelCase is a use of operators that march has kernels for, at sizes that fill tiles and at others.
@@ -14,15 +16,13 @@ type kernelCase struct {
 	name  string
 	in    []input
 	build func(in []*graphgen.Tensor) *graphgen.Tensor
-	// bound is the largest error of a value or gradient, as a share of the largest entry; 0: kernelBound.
-	bound float64
 }
 
 // smallValue is the size below which values count as rounding of what they are the difference of: the gradients of
 // an attention that sees one key are zero.
 const smallValue = 0.1
 
-// kernelBound is four roundings to bfloat16.
+// kernelBound is the largest error of a value or gradient, as a share of the largest entry: four roundings to bfloat16.
 const kernelBound = 4.0 / 256
 
 func kernelCases() (list []kernelCase) {
@@ -168,24 +168,9 @@ func (c kernelCase) graph(t *testing.T, compute graphgen.DType) *graphgen.Graph 
 		loss := y
 		if y.Rank() > 0 {
 			weights := g.Input("weights", outside, y.Shape()...)
-			axes := make([]int, y.Rank())
-			for i := range axes {
-				axes[i] = i
-			}
-			loss = graphgen.ReduceSum(graphgen.Mul(y, weights), false, axes...)
+			loss = weighted(y, weights)
 		}
-		grads, err := graphgen.Gradients(loss, targets, nil)
-		if err != nil {
-			return err
-		}
-		g.Output("y", graphgen.Identity(y))
-		for i, x := range c.in {
-			if x.float() {
-				g.Output(gradName(i), graphgen.Identity(grads[0]))
-				grads = grads[1:]
-			}
-		}
-		return nil
+		return outputs(y, loss, targets, c.in)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -254,19 +239,29 @@ func TestKernels(t *testing.T) {
 				t.Fatalf("no kernel in %v", p.Graph.Histogram())
 			}
 			got := c.run(t, rt, g, graphgen.Fused)
-			bound := c.bound
-			if bound == 0 {
-				bound = kernelBound
-			}
 			for name, w := range want {
 				size := max(largest(w), smallValue)
 				for i, v := range w {
-					if d := math.Abs(got[name][i]-v) / size; !(d <= bound) {
-						t.Errorf("%s[%d] is %g, wanted %g: off by %.1e of the largest, wanted %.0e", name, i, got[name][i], v, d, bound)
+					if d := math.Abs(got[name][i]-v) / size; !(d <= kernelBound) {
+						t.Errorf("%s[%d] is %g, wanted %g: off by %.1e of the largest, wanted %.0e", name, i, got[name][i], v, d, kernelBound)
 						break
 					}
 				}
 			}
 		})
+	}
+}
+
+// TestEveryKernel: each kernel that graphs can have is there, and each that is there can be in a graph.
+func TestEveryKernel(t *testing.T) {
+	var inGraphs []string
+	for _, op := range graphgen.Ops() {
+		if op.Kernel {
+			inGraphs = append(inGraphs, op.Name)
+		}
+	}
+	slices.Sort(inGraphs)
+	if there := kernels.Ops(); !slices.Equal(inGraphs, there) {
+		t.Errorf("graphs have %v, there are %v", inGraphs, there)
 	}
 }

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"march/runtime/internal/nvrtc"
 )
 
 // flashNodes are the forward and the gradient's node of an attention; change alters the first's attributes and inputs.
@@ -145,28 +143,16 @@ func TestAttentionRefuses(t *testing.T) {
 
 // All kernels compile for GPUs with and without instructions of warpgroups, with whatever is optional, at every layout of a tile.
 func TestAttentionCompiles(t *testing.T) {
-	for _, capability := range []string{"9.0", "8.0"} {
-		compiler, err := nvrtc.Open(capability)
-		if err != nil {
-			t.Skip(err)
-		}
-		for _, c := range []struct {
-			dk, dv int
-			change func(n *Node)
-		}{{64, 64, nil}, {64, 64, func(n *Node) { withSeed(n); withBias(1)(n) }}, {10, 13, withBias(2)}, {48, 32, nil}, {128, 128, withSeed}} {
-			forward, grad := flashNodes(2, 100, 100, 2, 2, c.dk, c.dv, c.change)
-			for _, step := range append(planOf(t, forward).Steps, planOf(t, grad).Steps...) {
-				l := step.(Launch)
-				source, err := Source(l.Source)
-				if err == nil {
-					_, err = compiler.Compile(l.Source, source, l.Defines)
-				}
-				if err != nil {
-					t.Errorf("%s for %s: %v", l.Kernel, capability, err)
-				}
-			}
-		}
+	var nodes []Node
+	for _, c := range []struct {
+		dk, dv int
+		change func(n *Node)
+	}{{64, 64, nil}, {64, 64, func(n *Node) { withSeed(n); withBias(1)(n) }}, {10, 13, withBias(2)}, {48, 32, nil}, {128, 128, withSeed}} {
+		forward, grad := flashNodes(2, 100, 100, 2, 2, c.dk, c.dv, c.change)
+		nodes = append(nodes, forward, grad)
 	}
+	compiled(t, "9.0", nodes)
+	compiled(t, "8.0", nodes)
 }
 
 func TestSourceIncludes(t *testing.T) {

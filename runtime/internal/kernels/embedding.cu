@@ -1,32 +1,8 @@
-// Look-up of rows of a table by number, and its gradient: rows summed by number.
+// The gradient of a look-up of rows of a table by number: rows summed by number.
 //
-// TYPE: type of the table, or of dy; RESULT: of what the look-up gives; VEC: elements in one access.
+// TYPE: type of dy; VEC: elements in one access.
 
 typedef TYPE T;
-typedef RESULT Y;
-
-// y [N,D] = (table[ids[n]] + positions[n mod period])·scale, positions or null. As ONNX's Gather counts, a negative number
-// counts from the table's end; one that the table lacks gives what is not a number.
-extern "C" __global__ void __launch_bounds__(256) embedding_lookup(
-    const long long* __restrict__ ids, const T* __restrict__ table, const T* __restrict__ positions, Y* __restrict__ y,
-    int count, int rows, int columns, int period, float scale) {
-  const int packs = columns / VEC;
-  const u32 i = blockIdx.x * blockDim.x + threadIdx.x, n = i / packs;
-  if (n >= count) return;
-  const int c = (i - n * packs) * VEC;
-  long long id = ids[n];
-  if (id < 0) id += rows;
-  float v[VEC], p[VEC];
-  for (int j = 0; j < VEC; j++) p[j] = 0;
-  if (positions) load<VEC>(positions + (long long)(n % period) * columns + c, p);
-  if (id >= 0 && id < rows) {
-    load<VEC>(table + id * columns + c, v);
-    for (int j = 0; j < VEC; j++) v[j] = (v[j] + p[j]) * scale;
-  } else {
-    for (int j = 0; j < VEC; j++) v[j] = __int_as_float(0x7fc00000);
-  }
-  store<VEC>(y + (long long)n * columns + c, v);
-}
 
 __device__ __forceinline__ void add_to(float* p, const float* v) {
 #if __CUDA_ARCH__ >= 900

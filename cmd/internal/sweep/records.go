@@ -1,0 +1,207 @@
+package sweep
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	goruntime "runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"march/evalsuite"
+	"march/results"
+	"march/results/record"
+	"march/trainloop"
+	"march/variants"
+)
+
+// From a cell to its record.
+
+// Run trains and evaluates the cell and writes its record; a cell that breaks leaves a
+// record with the reason. An error is returned only for what concerns the whole
+// comparison: an interruption, or a folder that holds another run.
+func (l *Lab) Run(ctx context.Context, c Cell) (*record.Run, error) {
+	if old := l.Finished(c); old != nil {
+		return old, nil
+	}
+	r, err := l.describe(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.run(ctx, c, r, true); err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		var other *trainloop.SettingsError
+		if errors.As(err, &other) {
+			return nil, err
+		}
+		r.Status, r.Reason = record.Failed, oneLine(err.Error())
+		if err := os.MkdirAll(c.Dir, 0o777); err != nil { // it may have failed before anything was written
+			return nil, err
+		}
+	}
+	r.Finished = time.Now().UTC().Round(time.Millisecond)
+	r.Path = filepath.Join(c.Dir, record.FileName)
+	return r, record.WriteFile(r.Path, r)
+}
+
+// TrainAndRecord is Run for a cell by itself: without resume the folder must hold no run,
+// and whatever breaks is an error, not a row of a table.
+func (l *Lab) TrainAndRecord(ctx context.Context, c Cell, resume bool) (*record.Run, error) {
+	if resume {
+		if old := l.Finished(c); old != nil {
+			return old, nil
+		}
+	}
+	r, err := l.describe(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.run(ctx, c, r, resume); err != nil {
+		return nil, err
+	}
+	r.Finished = time.Now().UTC().Round(time.Millisecond)
+	return r, record.WriteFile(filepath.Join(c.Dir, record.FileName), r)
+}
+
+func (l *Lab) run(ctx context.Context, c Cell, r *record.Run, resume bool) error {
+	t, err := l.Train(ctx, c, resume)
+	if err != nil {
+		return err
+	}
+	if err := l.trained(r, t); err != nil {
+		return err
+	}
+	suites, err := l.Evaluate(ctx, c.Dir, c)
+	if err != nil {
+		return err
+	}
+	addSuites(r, suites)
+	r.Status = record.Done
+	return nil
+}
+
+// Finished gives the record of a cell that has all that is asked for; nil where it is to be run.
+func (l *Lab) Finished(c Cell) *record.Run {
+	r, err := record.ReadFile(filepath.Join(c.Dir, record.FileName))
+	if err != nil || r.Status != record.Done {
+		return nil
+	}
+	s, err := l.settings(c)
+	if err != nil {
+		return nil
+	}
+	was, err := trainloop.ReadSettings(c.Dir)
+	if err != nil {
+		return nil
+	}
+	if _, err := l.imported(c, &s); err != nil {
+		return nil
+	}
+	if s.Teacher = l.teacherOr(c, was.Teacher); len(s.Differences(was)) > 0 {
+		return nil
+	}
+	for _, want := range l.Suites {
+		have, ok := r.Suites[want.Name()]
+		if !ok || have.Limit != int64(l.limitOf(want)) {
+			return nil
+		}
+		if ready, ok := want.(ReadySuite); ok {
+			for key, value := range evalsuite.Fixed(ready.Suite, l.Options) {
+				if have.Settings[key] != value {
+					return nil
+				}
+			}
+		}
+	}
+	return r
+}
+
+// describe fills in what is known of a cell before it runs.
+func (l *Lab) describe(c Cell) (*record.Run, error) {
+	s, err := l.settings(c)
+	if err != nil {
+		return nil, err
+	}
+	b, err := c.Variant.Config.Budget()
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(s.Config)
+	info := l.Data.Info()
+	changes := slices.Clone(c.Variant.Changes)
+	slices.Sort(changes)
+	return &record.Run{
+		Cell: record.Cell{
+			Study: s.Study, Variant: c.Variant.Base, Set: strings.Join(changes, " "), Arch: s.Arch, Scale: s.Scale, Seed: s.Seed,
+			Objective: s.Objective, Target: s.Target, Precision: s.Precision, Device: l.Runtime.Device().Kind,
+		},
+		Started: time.Now().UTC().Round(time.Millisecond), March: l.March, ConfigSHA256: hex.EncodeToString(sum[:]),
+		Parameters: record.Parameters{Total: b.Total, Embedding: b.Embedding, Norm: b.Norm, Other: b.Other, Effective: b.Effective},
+		FLOPs:      record.FLOPs{Forward: b.ForwardFLOPs, Training: b.TrainingFLOPs},
+		Budget: record.Budget{Steps: s.Steps, TokensPerStep: int64(s.TokensPerStep), SequenceLength: int64(s.Length),
+			Schedule: scheduleText(c.Variant.Config.Training)},
+		Data: record.Data{Name: l.DataName, SHA256: s.DataSHA256, TokenizerSHA256: s.Tokenizer, Vocab: int64(c.Variant.Config.Vocab), Tokens: info.Tokens},
+		Machine: record.Machine{Hardware: l.Hardware, Threads: l.Runtime.Threads(), OS: goruntime.GOOS + "/" + goruntime.GOARCH,
+			ONNXRuntime: l.Runtime.Version(), AtOnce: l.AtOnce},
+		Notes: taughtNote(c.Variant),
+	}, nil
+}
+
+func scheduleText(t variants.Training) string {
+	switch t.Schedule {
+	case "cosine":
+		return fmt.Sprintf("warm-up %g %%, cosine from %g to %g %% of it", 100*t.Warmup, t.Rate, 100*t.FinalRate)
+	case "wsd":
+		return fmt.Sprintf("warm-up %g %%, %g, falling to %g %% of it in the last %g %%", 100*t.Warmup, t.Rate, 100*t.FinalRate, 100*t.Cooldown)
+	}
+	return fmt.Sprintf("constant %g", t.Rate)
+}
+
+// trained adds what training came to.
+func (l *Lab) trained(r *record.Run, t *trainloop.Result) error {
+	last := t.Metrics[len(t.Metrics)-1]
+	var losses []float64
+	for _, m := range t.Metrics {
+		if m.Skipped == "" {
+			losses = append(losses, m.Loss)
+		}
+	}
+	if len(losses) == 0 {
+		return fmt.Errorf("%w: every step was skipped", trainloop.ErrDiverged)
+	}
+	r.Training = &record.Training{Steps: last.Step, Tokens: last.Tokens, Seconds: last.Seconds, Loss: losses[len(losses)-1]}
+	if last.Seconds > 0 {
+		r.Training.TokensPerSecond = float64(last.Tokens) / last.Seconds
+	}
+	if sd, ok := results.LossSD(losses); ok {
+		r.Training.LossSD = &sd
+	}
+	return nil
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+func compact(raw json.RawMessage) (string, error) {
+	v, err := configOf(raw)
+	if err != nil {
+		return "", err
+	}
+	b, err := json.Marshal(v)
+	return string(b), err
+}
+
+// configOf reads the config that settings or a manifest hold.
+func configOf(raw json.RawMessage) (c variants.Config, err error) {
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return c, fmt.Errorf("the model's config: %w", err)
+	}
+	return c, nil
+}
