@@ -32,7 +32,7 @@ func agreement(list []compared) *Table {
 			{Key: "ours", Title: "march"},
 			{Key: "study", Title: "study"},
 			{Key: "n", Title: "n", About: "variants that both have, without the baseline", kind: integer},
-			{Key: "same_sign", Title: "same sign", About: "variants on the same side of the baseline in both, without any test", kind: printed},
+			{Key: "same_sign", Title: "same sign", About: "variants on the same side of the baseline in both, of those that differ from it in both; without any test", kind: printed},
 			{Key: "rank_correlation", Title: "rank\ncorr.", About: "Spearman's, of the differences from the baseline", kind: printed},
 			{Key: "p", Title: "p", About: "two-sided, from 10,000 permutations; not corrected", kind: printed},
 		},
@@ -42,14 +42,19 @@ func agreement(list []compared) *Table {
 		if len(c.x) == 0 {
 			continue
 		}
-		same := 0
+		same, differ := 0, 0
 		for i := range c.x {
-			if cmp.Compare(c.x[i], 0) == cmp.Compare(c.y[i], 0) {
+			if c.x[i] == 0 || c.y[i] == 0 {
+				continue // on neither side: two floors agree on nothing
+			}
+			if differ++; cmp.Compare(c.x[i], 0) == cmp.Compare(c.y[i], 0) {
 				same++
 			}
 		}
-		row := Row{{Text: c.measure}, {Text: c.ours}, {Text: c.study}, {Mean: float64(len(c.x)), N: 1},
-			say(float64(same), fmt.Sprintf("%d of %d", same, len(c.x))), {}, {}}
+		row := Row{{Text: c.measure}, {Text: c.ours}, {Text: c.study}, {Mean: float64(len(c.x)), N: 1}, {}, {}, {}}
+		if differ > 0 {
+			row[4] = say(float64(same), fmt.Sprintf("%d of %d", same, differ))
+		}
 		if rho, p := stats.Spearman(c.x, c.y); !math.IsNaN(rho) {
 			row[5], row[6] = say(rho, perplexity.difference(rho, 1, 0, true)), say(p, probability(p))
 		}

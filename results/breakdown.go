@@ -26,7 +26,7 @@ func Breakdown(runs []record.Run, suite, level string) (*Table, error) {
 	for _, e := range all {
 		switch {
 		case e.status != record.Done:
-			missing = append(missing, fmt.Sprintf("%s (%s: %s)", e.name, e.status, strings.TrimSuffix(e.reason, ".")))
+			missing = append(missing, unfinished([]*entry{e})...)
 		case !slices.ContainsFunc(e.runs, func(r *record.Run) bool { return hasLevel(r, suite, level) }):
 			missing = append(missing, e.name+" (not run)")
 		default:
@@ -36,7 +36,7 @@ func Breakdown(runs []record.Run, suite, level string) (*Table, error) {
 	if len(entries) == 0 {
 		return &Table{Empty: fmt.Sprintf("No run has figures of suite %s by %s.", clean(suite), level)}, nil
 	}
-	b := &breakdown{suite: suite, level: level, entries: entries, budgets: budgetsOf(entries)}
+	b := &breakdown{suite: suite, level: level, entries: entries, budgets: renumber(entries)}
 	b.build()
 	t := &b.Table
 	t.Notes = t.bestSays(entries, len(b.budgets) > 1, "row")
@@ -51,8 +51,8 @@ func hasLevel(r *record.Run, suite, level string) bool {
 	return slices.ContainsFunc(r.Suites[suite].Groups, func(g record.Group) bool { return g.Level == level })
 }
 
-// budgetsOf lists the budgets that are left and numbers the entries' groups anew.
-func budgetsOf(entries []*entry) (budgets []budget) {
+// renumber lists the budgets that are left and numbers the entries' groups anew.
+func renumber(entries []*entry) (budgets []budget) {
 	for _, e := range entries {
 		if !slices.Contains(budgets, e.budget) {
 			budgets = append(budgets, e.budget)
@@ -68,6 +68,7 @@ type breakdown struct {
 	entries      []*entry
 	budgets      []budget
 	warnings     warnings
+	scattered    bool // a phenomenon's paradigms are of several fields
 }
 
 // overall names the last row.
@@ -81,19 +82,8 @@ func (b *breakdown) build() {
 		{Key: "ties", Title: "ties", kind: integer, weight: 2},
 	}
 	first := len(b.Columns)
-	type twin struct {
-		label string
-		group int
-	}
-	twins := map[twin]int{}
-	for _, e := range b.entries {
-		twins[twin{e.label, e.group}]++
-	}
 	for _, e := range b.entries {
 		name := e.label
-		if twins[twin{e.label, e.group}] > 1 {
-			name = join(" ", name, clean(e.cell.Target), clean(e.cell.Precision), clean(e.cell.Device))
-		}
 		c := Column{Key: name, Title: strings.ReplaceAll(name, " ", "\n"), kind: share, Better: Higher, weight: 10}
 		if len(b.budgets) > 1 {
 			c.Key += " " + letter(e.group)
@@ -101,8 +91,13 @@ func (b *breakdown) build() {
 		}
 		b.Columns = append(b.Columns, c)
 	}
-	for _, g := range b.groups() {
-		row := Row{{Text: clean(titleOf(g))}, {Text: clean(g.Field)}, {}, {}}
+	groups := b.groups()
+	for _, g := range groups {
+		field := clean(g.Field)
+		if field == "" && slices.ContainsFunc(groups, func(g record.Group) bool { return g.Field != "" }) {
+			field, b.scattered = "several", true
+		}
+		row := Row{{Text: clean(titleOf(g))}, {Text: field}, {}, {}}
 		b.Rows = append(b.Rows, b.fill(row, first, func(s record.Suite) (items, correct, ties int64) {
 			for _, x := range s.Groups {
 				if x.Level == b.level && x.Name == g.Name {
@@ -191,6 +186,9 @@ func (b *breakdown) fill(row Row, first int, get func(record.Suite) (items, corr
 func (b *breakdown) explanations() []string {
 	notes := []string{fmt.Sprintf("Figures: accuracy of suite %s, the share of minimal pairs in which the good sentence is more probable; a tie is wrong. "+
 		"\"%s\" pools all items. items: pairs of the row; ties: the most that a run has there.", clean(b.suite), overall)}
+	if b.scattered || b.level == record.FieldLevel {
+		notes = append(notes, "A paradigm's field is what the suite's files say; those of one phenomenon can be of several.")
+	}
 	bases := map[string]bool{}
 	for _, e := range b.entries {
 		for _, r := range e.runs {

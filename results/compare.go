@@ -1,6 +1,7 @@
 package results
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -90,6 +91,26 @@ func (c *comparison) textColumns() {
 		return Cell{Mean: float64(len(e.runs)), N: 1}
 	})
 	say(Column{Key: "seeds", Title: "seeds", detail: true}, func(e *entry) string { return e.seeds() })
+	for _, f := range []struct {
+		key, about string
+		get        func(*record.Run) string
+	}{
+		{"data_sha256", "of the token shards", func(r *record.Run) string { return r.Data.SHA256 }},
+		{"tokenizer_sha256", "", func(r *record.Run) string { return r.Data.TokenizerSHA256 }},
+		{"schedule", "of the learning rate", func(r *record.Run) string { return r.Budget.Schedule }},
+		{"hardware", "that it ran on", hardware},
+		{"march", "version", func(r *record.Run) string { return r.March }},
+	} {
+		say(Column{Key: f.key, About: f.about, detail: true}, func(e *entry) string {
+			var list []string
+			for _, r := range e.runs {
+				if s := f.get(r); s != "" && !slices.Contains(list, s) {
+					list = append(list, s)
+				}
+			}
+			return strings.Join(list, " | ")
+		})
+	}
 }
 
 // follows reports whether one property of the rows is known from another.
@@ -273,12 +294,20 @@ func oneOrMany[T any](list []T, one, many string) string {
 
 // budgetNotes says what was trained, on what and for how long.
 func budgetNotes(entries []*entry, budgets []budget) (notes []string) {
+	precisions := map[string]bool{}
+	for _, b := range budgets {
+		precisions[b.precision] = true
+	}
 	for i, b := range budgets {
 		name := "Budget"
 		if len(budgets) > 1 {
 			name += " " + letter(i)
 		}
-		notes = append(notes, name+": "+b.String()+".")
+		about := b.String()
+		if len(precisions) > 1 {
+			about = join("; ", about, "in "+cmp.Or(clean(b.precision), "unknown precision"))
+		}
+		notes = append(notes, name+": "+about+".")
 		schedules := map[string]bool{}
 		for _, e := range entries {
 			if e.group == i && e.status == record.Done {
@@ -408,7 +437,7 @@ func (t *Table) bestSays(entries []*entry, withinBudget bool, of string) (notes 
 
 // on says what a measure was measured on, and how many ties there were at most.
 func (c *comparison) on(m measure) string {
-	on := c.onlyBasis(m)
+	on := measuredOn(m, c.entries)
 	var ties int64
 	for _, e := range c.entries {
 		for _, r := range e.runs {
@@ -421,20 +450,32 @@ func (c *comparison) on(m measure) string {
 	return on
 }
 
-// onlyBasis is what a figure was measured on, if that is the same in all rows.
-func (c *comparison) onlyBasis(m measure) string {
-	bases := map[string]bool{}
-	for _, e := range c.entries {
+// measuredOn says what a figure was measured on, if that is the same in all rows, or in those of each budget.
+func measuredOn(m measure, entries []*entry) string {
+	if m.timed {
+		return ""
+	}
+	all, by := map[string]bool{}, map[int]map[string]bool{}
+	for _, e := range entries {
 		for _, r := range e.runs {
 			if f := m.get(r); f.ok {
-				bases[f.basis] = true
+				if by[e.group] == nil {
+					by[e.group] = map[string]bool{}
+				}
+				all[f.basis], by[e.group][f.basis] = true, true
 			}
 		}
 	}
-	if len(bases) != 1 || m.timed {
-		return ""
+	if len(all) == 1 {
+		return slices.Collect(maps.Keys(all))[0]
 	}
-	return slices.Collect(maps.Keys(bases))[0]
+	var parts []string
+	for _, group := range slices.Sorted(maps.Keys(by)) {
+		if basis := slices.Collect(maps.Keys(by[group])); len(basis) == 1 && basis[0] != "" && len(by) > 1 {
+			parts = append(parts, letter(group)+": "+basis[0])
+		}
+	}
+	return strings.Join(parts, "; ")
 }
 
 // runNotes gathers what runs and suites say of themselves, each sentence once.

@@ -9,9 +9,11 @@ import (
 	"march/results/record"
 )
 
-// budget is what must be the same for two rows to compare: what was trained, on what, for how long.
+// budget is what must be the same for two rows to compare: what was trained, on what, for how long, and how
+// exactly.
 type budget struct {
 	scale, arch, objective        string
+	precision, schedule           string // of the arithmetic, of the learning rate
 	steps, tokensPerStep, length  int64
 	vocab                         int64
 	data, dataSHA256, tokenSHA256 string
@@ -20,6 +22,7 @@ type budget struct {
 func budgetOf(r *record.Run) budget {
 	b := budget{
 		scale: r.Cell.Scale, arch: r.Cell.Arch, objective: r.Cell.Objective,
+		precision: r.Cell.Precision, schedule: clean(r.Budget.Schedule),
 		steps: r.Budget.Steps, tokensPerStep: r.Budget.TokensPerStep, length: r.Budget.SequenceLength,
 		vocab: r.Data.Vocab, data: r.Data.Name, dataSHA256: r.Data.SHA256, tokenSHA256: r.Data.TokenizerSHA256,
 	}
@@ -27,6 +30,40 @@ func budgetOf(r *record.Run) budget {
 		b.steps = t.Steps
 	}
 	return b
+}
+
+// budgetsOf gives each run's budget. A run whose name tells its learning rate (baseline+training.rate=0.01)
+// is a variant like others, so it takes the schedule of the first run that it is like otherwise.
+func budgetsOf(runs []record.Run) []budget {
+	list := make([]budget, len(runs))
+	first := map[budget]string{}
+	for _, own := range []bool{false, true} {
+		for i := range runs {
+			if namesSchedule(runs[i].Cell) != own {
+				continue
+			}
+			list[i] = budgetOf(&runs[i])
+			like := list[i]
+			like.schedule = ""
+			if schedule, ok := first[like]; !ok {
+				first[like] = list[i].schedule
+			} else if own {
+				list[i].schedule = schedule
+			}
+		}
+	}
+	return list
+}
+
+func namesSchedule(c record.Cell) bool {
+	for change := range strings.FieldsSeq(c.Set) {
+		axis, _, _ := strings.Cut(change, "=")
+		switch axis {
+		case "training.rate", "training.schedule", "training.warmup", "training.final_rate", "training.cooldown":
+			return true
+		}
+	}
+	return false
 }
 
 func (b budget) String() string {
@@ -73,6 +110,7 @@ func join(separator string, parts ...string) string {
 // entry is one row to be: the seeds of one cell under one budget, or the cells that ended alike.
 type entry struct {
 	entryKey
+	own   budget        // the first run's, also of rows that are not done
 	runs  []*record.Run // by seed
 	label string        // in a table's row
 	name  string        // in a sentence: the label, and the budget where there are several
@@ -91,18 +129,19 @@ type entryKey struct {
 // notes name the runs that were left out because a later one repeats them.
 func gather(runs []record.Run) (entries []*entry, budgets []budget, notes []string) {
 	index := map[entryKey]*entry{}
+	own := budgetsOf(runs)
 	for i := range runs {
 		r := &runs[i]
 		key := entryKey{cell: r.Cell, status: r.Status}
 		key.cell.Seed = 0
 		if r.Status == record.Done {
-			key.config, key.budget = r.ConfigSHA256, budgetOf(r)
+			key.config, key.budget = r.ConfigSHA256, own[i]
 		} else {
 			key.reason = clean(r.Reason)
 		}
 		e := index[key]
 		if e == nil {
-			e = &entry{entryKey: key}
+			e = &entry{entryKey: key, own: own[i]}
 			index[key] = e
 			entries = append(entries, e)
 		}
@@ -117,7 +156,7 @@ func gather(runs []record.Run) (entries []*entry, budgets []budget, notes []stri
 	rank := map[*entry]int{}
 	for i, e := range entries {
 		rank[e] = i
-		e.group = groupOf(e, budgets)
+		e.group = slices.Index(budgets, e.own)
 	}
 	slices.SortStableFunc(entries, func(a, b *entry) int {
 		return cmp.Or(cmp.Compare(a.place(budgets), b.place(budgets)), cmp.Compare(rank[a], rank[b]))
@@ -130,14 +169,6 @@ func gather(runs []record.Run) (entries []*entry, budgets []budget, notes []stri
 		}
 	}
 	return entries, budgets, notes
-}
-
-func groupOf(e *entry, budgets []budget) int {
-	own := e.budget
-	if e.status != record.Done {
-		own = budgetOf(e.runs[0])
-	}
-	return slices.Index(budgets, own)
 }
 
 // place puts a failed row without a budget of its own beside the first of its kind.
@@ -162,6 +193,16 @@ func doneOf(entries []*entry, group int) (rows []*entry) {
 	return rows
 }
 
+// entriesOf are a budget's rows, finished or not.
+func entriesOf(entries []*entry, group int) (rows []*entry) {
+	for _, e := range entries {
+		if e.group == group {
+			rows = append(rows, e)
+		}
+	}
+	return rows
+}
+
 const baselineName = "baseline"
 
 // baselineOf finds the row of a name among those of a budget; −1 where there is none, an error where
@@ -170,7 +211,10 @@ const baselineName = "baseline"
 func baselineOf(rows []*entry, name string) (int, error) {
 	found := -1
 	for i, e := range rows {
-		is := e.label == name || e.cell.Name() == name || e.cell.Study+"/"+e.cell.Name() == name
+		if name != "" && e.label == name {
+			return i, nil // nothing else is called so
+		}
+		is := e.cell.Name() == name || e.cell.Study+"/"+e.cell.Name() == name
 		if name == "" {
 			is = e.cell.Variant == baselineName
 			for change := range strings.FieldsSeq(e.cell.Set) {
@@ -178,7 +222,7 @@ func baselineOf(rows []*entry, name string) (int, error) {
 			}
 		}
 		if is && found >= 0 {
-			return -1, fmt.Errorf("more than one row is called %s: %s and %s", cmp.Or(name, baselineName), rows[found].name, e.name)
+			return -1, fmt.Errorf("more than one row is called %s: %s and %s; name one of them to compare with (--against)", cmp.Or(name, baselineName), rows[found].name, e.name)
 		}
 		if is {
 			found = i
@@ -241,6 +285,55 @@ func label(entries []*entry) {
 			e.label += " (config " + cmp.Or(short(e.config), "unknown") + ")"
 		}
 	}
+	tellTwins(entries)
+}
+
+// tellTwins tells rows of one name and budget apart by what they ran with.
+func tellTwins(entries []*entry) {
+	type seen struct {
+		label  string
+		budget budget
+	}
+	twins := map[seen][]*entry{}
+	for _, e := range entries {
+		if e.status == record.Done {
+			key := seen{e.label, e.budget}
+			twins[key] = append(twins[key], e)
+		}
+	}
+	for _, list := range twins {
+		for _, of := range []func(record.Cell) string{
+			func(c record.Cell) string { return c.Target },
+			func(c record.Cell) string { return c.Device },
+		} {
+			first := of(list[0].cell)
+			if !slices.ContainsFunc(list, func(e *entry) bool { return of(e.cell) != first }) {
+				continue
+			}
+			for _, e := range list {
+				e.label += " (" + cmp.Or(clean(of(e.cell)), "unknown") + ")"
+			}
+		}
+	}
+}
+
+// unfinished names the runs that are in none of the figures, with the reasons.
+func unfinished(entries []*entry) (list []string) {
+	for _, e := range entries {
+		if e.status != record.Done {
+			list = append(list, fmt.Sprintf("%s, %s %s (%s: %s)", e.name, oneOrMany(e.runs, "seed", "seeds"), strings.ReplaceAll(e.seeds(), " ", ", "), e.status, strings.TrimSuffix(e.reason, ".")))
+		}
+	}
+	return list
+}
+
+// lostNote says which runs are in none of the figures; nil where all are.
+func lostNote(entries []*entry) []string {
+	list := unfinished(entries)
+	if len(list) == 0 {
+		return nil
+	}
+	return []string{"Not shown: " + strings.Join(list, "; ") + "."}
 }
 
 func (e *entry) seeds() string {

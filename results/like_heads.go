@@ -63,7 +63,7 @@ func likeHeads(runs []record.Run, verdicts *Verdicts, beside bool, flops func(va
 		if budget != "" {
 			t.Title = "Budget " + budget
 		}
-		t.Notes = slices.Concat(t.Notes, budgetNotes(entries, budgets)[group:group+1], machineNotes(h.rows), seedNotes(h.rows), h.warnings.sentences())
+		t.Notes = slices.Concat(t.Notes, lostNote(entriesOf(entries, group)), budgetNotes(entries, budgets)[group:group+1], machineNotes(h.rows), seedNotes(h.rows), h.warnings.sentences())
 		tables = append(tables, t)
 		if beside {
 			agree = append(agree, h.agreement(t.Title, flops)...)

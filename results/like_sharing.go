@@ -27,17 +27,14 @@ func LikeSharing(runs []record.Run, beside bool) []*Table {
 	l := &likeSharing{entries: entries, budgets: budgets, beside: beside}
 	l.rows, l.columns = l.layOut()
 	if len(l.rows) == 0 {
-		return []*Table{{Empty: "No run is finished. " + l.unfinished()}}
+		return []*Table{{Empty: strings.Join(append([]string{"No run is finished."}, lostNote(entries)...), " ")}}
 	}
 	tables := []*Table{
 		l.table(studies.Sharing()[0], "BLiMP", "blimp_accuracy", "", "grammar_accuracy", ""),
 		l.table(studies.Sharing()[1], "LAMBADA", "lambada_accuracy", "lambada_perplexity", "cloze_accuracy", "cloze_perplexity"),
 	}
 	last := tables[len(tables)-1]
-	if text := l.unfinished(); text != "" {
-		last.Notes = append(last.Notes, text)
-	}
-	last.Notes = slices.Concat(last.Notes, budgetNotes(entries, budgets), machineNotes(entries), seedNotes(entries), notes, l.warnings.sentences(), runNotes(entries))
+	last.Notes = slices.Concat(last.Notes, lostNote(entries), budgetNotes(entries, budgets), machineNotes(entries), seedNotes(entries), notes, l.warnings.sentences(), runNotes(entries))
 	if beside {
 		last.Notes = append(last.Notes, "Study: "+studies.SharingSource+"; bold there is the study's own, by the digits.")
 		tables = append(tables, agreement(l.agree))
@@ -53,20 +50,6 @@ type likeSharing struct {
 	columns  []int // budgets, in the columns' order
 	warnings warnings
 	agree    []compared
-}
-
-// unfinished names the runs that have no row, with the reasons; empty where there are none.
-func (l *likeSharing) unfinished() string {
-	var list []string
-	for _, e := range l.entries {
-		if e.status != record.Done {
-			list = append(list, fmt.Sprintf("%s (%s: %s)", e.name, e.status, strings.TrimSuffix(e.reason, ".")))
-		}
-	}
-	if len(list) == 0 {
-		return ""
-	}
-	return "Not shown: " + strings.Join(list, "; ") + "."
 }
 
 // layOut gives the rows in the study's order, others behind them, and the budgets in the order of the

@@ -219,7 +219,7 @@ func validation(r *record.Run, of func(float64) float64) figure {
 	if r.Validation.Source != "" {
 		basis = strings.TrimSpace(basis + " of " + r.Validation.Source)
 	}
-	return figure{of(r.Validation.Loss), clean(basis), true}
+	return figure{of(r.Validation.Loss), join(", ", clean(basis), suiteSettings(r.Suites["ppl"])), true}
 }
 
 func score(suite, name string) func(*record.Run) figure {

@@ -78,7 +78,7 @@ func TestLikeSharingUnfinished(t *testing.T) {
 	if err := WriteAll(&b, LikeSharing([]record.Run{failed("baseline", 1, record.Failed, "no space left on device")}, false), Text, 100); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := b.String(), "No run is finished. Not shown: baseline (failed: no space left on device).\n"; got != want {
+	if got, want := b.String(), "No run is finished. Not shown: baseline, seed 1 (failed: no space left on device).\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -57,6 +57,9 @@ func Page(w io.Writer, runs []record.Run, o PageOptions) (problems []string, err
 	verdicts, judged := Judge(runs, VerdictOptions{})
 	if judged == nil {
 		d.Sentences = sentences(verdicts.List)
+		for _, text := range verdicts.lost {
+			d.Sentences = append(d.Sentences, pageSentence{string(NoVerdict), "Not shown: " + text + "."})
+		}
 		slices.SortStableFunc(d.Sentences, func(a, b pageSentence) int { return rank(a.Outcome) - rank(b.Outcome) })
 		section("Verdicts", "Each variant against the baseline of its budget.", verdicts.Table())
 		if like, err := likeHeads(runs, verdicts, false, nil); err == nil {

@@ -257,3 +257,24 @@ func TestPicturesOfRuns(t *testing.T) {
 		t.Errorf("problems %q", problems)
 	}
 }
+
+// TestPicturesOfOtherItems: what was scored on other items than the rest is drawn beside nothing.
+func TestPicturesOfOtherItems(t *testing.T) {
+	runs := bench()
+	s := runs[1].Suites["grammar"]
+	s.Limit = 50
+	runs[1].Suites["grammar"] = s
+	pictures, problems, err := Pictures(runs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range pictures {
+		if strings.HasPrefix(p.Name, "grammar_") {
+			t.Errorf("%s is drawn", p.Name)
+		}
+	}
+	want := "grammar acc against costs, March's own minimal pairs by paradigm: not drawn: not all rows were measured on the same items."
+	if !slices.Contains(problems, want) {
+		t.Errorf("no %q in %q", want, problems)
+	}
+}

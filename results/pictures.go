@@ -186,13 +186,13 @@ func (d *drawer) scatter(score measure) error {
 		{"seconds", "seconds in training steps", true, measureOf("seconds").get},
 	} {
 		var series []plots.Series
-		basis, same := map[string]bool{}, 0
+		basis, measured, same := map[string]bool{}, map[string]bool{}, 0
 		for _, e := range d.entries {
 			s := plots.Series{Name: e.label}
 			x, of, _ := average(e, cost.get)
-			y, _, _ := average(e, score.get)
+			y, scored, _ := average(e, score.get)
 			if x.N > 0 && y.N > 0 {
-				basis[of.basis] = true
+				basis[of.basis], measured[scored.basis] = true, true
 				same++
 				s.X, s.Y = []float64{x.Mean}, []float64{y.Mean}
 				if score.kind == share {
@@ -202,6 +202,10 @@ func (d *drawer) scatter(score measure) error {
 			series = append(series, s)
 		}
 		if same < 2 {
+			return nil
+		}
+		if len(measured) > 1 {
+			d.warnings.add(score.name()+" against costs", "not drawn: not all rows were measured on the same items.")
 			return nil
 		}
 		if len(basis) > 1 {
@@ -229,6 +233,16 @@ func (d *drawer) heat(suite string) {
 	}
 	groups := b.groups()
 	if len(groups) == 0 {
+		return
+	}
+	measured := map[string]bool{}
+	for _, e := range b.entries {
+		for _, r := range e.runs {
+			measured[suiteBasis(r.Suites[suite], 0)] = true
+		}
+	}
+	if len(measured) > 1 {
+		d.warnings.add(suiteTitles[suite]+" by paradigm", "not drawn: not all rows were measured on the same items.")
 		return
 	}
 	var rows, columns []string

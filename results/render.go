@@ -416,6 +416,9 @@ func (t *Table) json(b *bytes.Buffer) error {
 	if len(t.Rows) == 0 {
 		out.Notes = append(out.Notes, t.Empty)
 	}
+	if t.Best != "" {
+		out.Notes = append([]string{"\"best\" marks: " + t.Best + "."}, out.Notes...)
+	}
 	for _, c := range t.Columns {
 		out.Columns = append(out.Columns, column{c.Key, oneLine(c.Title), c.About, c.On, c.Better.String()})
 	}

@@ -137,6 +137,8 @@ func TestBudgetsAreKeptApart(t *testing.T) {
 		"vocab":     func(r *record.Run) { r.Data.Vocab++ },
 		"data":      func(r *record.Run) { r.Data.SHA256 = "x" },
 		"tokenizer": func(r *record.Run) { r.Data.TokenizerSHA256 = "x" },
+		"precision": func(r *record.Run) { r.Cell.Precision = "bf16" },
+		"rate":      func(r *record.Run) { r.Budget.Schedule = "constant 1e-3" },
 	}
 	for name, change := range changes {
 		t.Run(name, func(t *testing.T) {
@@ -156,10 +158,29 @@ func TestBudgetsAreKeptApart(t *testing.T) {
 			t.Errorf("%d figures, want 1", n)
 		}
 	})
-	t.Run("rate", func(t *testing.T) {
+	t.Run("a rate that the name tells is a variant", func(t *testing.T) {
 		runs := bench()[:2]
-		runs[1].Budget.Schedule = "constant 1e-3"
-		wantNote(t, New(runs), "The rows had different learning rates: constant 1e-3; warm-up")
+		runs[1].Cell.Set, runs[1].Budget.Schedule = "training.rate=0.001", "constant 1e-3"
+		table := New(runs)
+		wantNote(t, table, "The rows had different learning rates: constant 1e-3; warm-up")
+		if _, ok := column(t, table, "valid_loss")["baseline"]; !ok {
+			t.Error("two budgets, want one")
+		}
+	})
+	t.Run("devices", func(t *testing.T) {
+		runs := bench()[:2]
+		runs = append(runs, runs[0])
+		runs[2].Cell.Device = "cuda"
+		losses := column(t, New(runs), "valid_loss")
+		if len(losses) != 3 || losses["baseline (cpu)"].N != 1 || losses["baseline (cuda)"].N != 1 {
+			t.Errorf("rows %v, want baseline (cpu), baseline (cuda) and one more", losses)
+		}
+		if _, err := Judge(runs, VerdictOptions{}); err == nil || !strings.Contains(err.Error(), "baseline (cpu) and baseline (cuda); name one of them") {
+			t.Errorf("verdicts against either: %v", err)
+		}
+		if v, err := Judge(runs, VerdictOptions{Against: "baseline (cuda)"}); err != nil || v.List[0].Baseline != "baseline (cuda)" {
+			t.Errorf("verdicts against one of them: %v", err)
+		}
 	})
 }
 

@@ -46,6 +46,17 @@ type Verdicts struct {
 	List  []Verdict
 	Tests int // that Holm's correction is over
 	notes []string
+	lost  []string // runs that are in no figure, with the reasons
+}
+
+// measureNotes says of each measure that is judged what it is and what it was measured on.
+func measureNotes(list []Verdict, entries []*entry) (notes []string) {
+	for _, m := range measures {
+		if slices.ContainsFunc(list, func(v Verdict) bool { return v.Measure.Key == m.Key }) {
+			notes = append(notes, m.name()+": "+join("; ", m.About, measuredOn(m, entries))+".")
+		}
+	}
+	return notes
 }
 
 // VerdictOptions say what is compared. The zero value is ready to use.
@@ -116,7 +127,8 @@ func Judge(runs []record.Run, o VerdictOptions) (*Verdicts, error) {
 		}
 	}
 	v.correct()
-	v.notes = slices.Concat(v.notes, budgetNotes(entries, budgets), machineNotes(entries), notes, j.warnings.sentences())
+	v.lost = unfinished(entries)
+	v.notes = slices.Concat(v.notes, lostNote(entries), measureNotes(v.List, entries), budgetNotes(entries, budgets), machineNotes(entries), seedNotes(entries), notes, j.warnings.sentences(), runNotes(entries))
 	return v, nil
 }
 

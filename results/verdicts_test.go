@@ -1,11 +1,13 @@
 package results
 
 import (
+	"bytes"
 	"encoding/json"
 	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -253,5 +255,49 @@ func TestDifferenceFormat(t *testing.T) {
 		if got := c.k.difference(c.x, c.like, c.fine, c.signed); got != c.want {
 			t.Errorf("%v of kind %d: %q, want %q", c.x, c.k, got, c.want)
 		}
+	}
+}
+
+// TestVerdictsSayWhatTheyRestOn: a verdict's page names what was measured, on which items and seeds, and the runs that
+// are in none of its figures.
+func TestVerdictsSayWhatTheyRestOn(t *testing.T) {
+	runs := append(seeds(), failed("wide_seq", 1, record.Failed, "loss is not finite at step 17."))
+	v, err := Judge(runs, VerdictOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := v.Table()
+	for _, want := range []string{
+		"valid. loss: mean cross-entropy of the final parameters on held-out text, nats a token; 50,176 tokens.",
+		"a tie is wrong; 4,000 items, sentence score: sum.",
+		"Not shown: deep_cycle_rev, seed 3 (failed: interrupted by a full disk); wide_seq, seed 1 (failed: loss is not finite at step 17).",
+		"Seeds 1, 2, 3 (baseline); 1, 2 (deep_cycle_rev); 1 (very_wide_cycle).",
+	} {
+		wantNote(t, table, want)
+	}
+	heads, err := LikeHeads(runs, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantNote(t, heads[0], "Not shown: deep_cycle_rev, seed 3 (failed")
+	var b bytes.Buffer
+	if _, err := Page(&b, runs, PageOptions{}); err != nil || !strings.Contains(b.String(), "Not shown: deep_cycle_rev, seed 3 (failed") {
+		t.Errorf("the page says nothing of the seed that failed: %v", err)
+	}
+}
+
+// TestMeasuredOnEachBudget: where budgets were measured on different things, the footer has one of each.
+func TestMeasuredOnEachBudget(t *testing.T) {
+	runs := budgets()
+	for i := range runs {
+		if runs[i].Budget.Steps == 2000 {
+			s := runs[i].Suites["grammar"]
+			s.Limit = 50
+			runs[i].Suites["grammar"] = s
+		}
+	}
+	i := slices.IndexFunc(New(runs).Columns, func(c Column) bool { return c.Key == "grammar_accuracy" })
+	if on := New(runs).Columns[i].On; !strings.Contains(on, "A: 4,000 items, sentence score: sum; ") || !strings.Contains(on, ": 4,000 items, limit 50, sentence score: sum") {
+		t.Errorf("measured on %q", on)
 	}
 }
