@@ -81,6 +81,7 @@ type BLiMP struct {
 	pairs     []pair
 	paradigms int
 	missing   int // paradigms of the paper that the folder lacks
+	digest    string
 }
 
 // NewBLiMP reads a folder of paradigms, one jsonl file each: BLiMP's data folder, or pairs of one's
@@ -122,6 +123,7 @@ func NewBLiMP(dir string) (*BLiMP, error) {
 	slices.SortStableFunc(b.pairs, func(x, y pair) int {
 		return cmp.Or(cmp.Compare(paperRank(x.paradigm), paperRank(y.paradigm)), strings.Compare(x.paradigm, y.paradigm))
 	})
+	b.digest = digestOf(b.pairs, nil)
 	return b, nil
 }
 

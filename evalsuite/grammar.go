@@ -14,6 +14,7 @@ import (
 type Grammar struct {
 	pairs    []pair
 	passages []passage
+	digest   string
 }
 
 // NewGrammar makes the items on the first call.
@@ -35,6 +36,7 @@ func newGrammar(pairs []stories.Pair, passages []stories.Passage) (*Grammar, err
 		}
 		g.passages = append(g.passages, p)
 	}
+	g.digest = digestOf(g.pairs, g.passages)
 	return g, nil
 }
 

@@ -29,6 +29,7 @@ type LAMBADAOptions struct {
 // LAMBADA is the suite "lambada".
 type LAMBADA struct {
 	passages []passage
+	digest   string
 	form     string
 	options  LAMBADAOptions
 }
@@ -70,6 +71,7 @@ func NewLAMBADA(path string, o LAMBADAOptions) (*LAMBADA, error) {
 	if len(l.passages) == 0 {
 		return nil, fmt.Errorf("lambada: %s: empty: want one passage a line", path)
 	}
+	l.digest = digestOf(nil, l.passages)
 	return l, nil
 }
 

@@ -3,6 +3,8 @@ package evalsuite
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -138,12 +140,30 @@ func run(ctx context.Context, m Model, t Tokenizer, s Suite, o Options) (*Result
 func Fixed(s Suite, o Options) map[string]string {
 	fixed := map[string]string{}
 	switch s := s.(type) {
-	case *BLiMP, *Grammar:
-		fixed[lengthSetting] = o.length()
+	case *BLiMP:
+		fixed[dataSetting], fixed[lengthSetting] = s.digest, o.length()
+	case *Grammar:
+		fixed[dataSetting], fixed[lengthSetting] = s.digest, o.length()
 	case *LAMBADA:
-		fixed["form"], fixed["quotes"] = s.form, s.quotes()
+		fixed[dataSetting], fixed["form"], fixed["quotes"] = s.digest, s.form, s.quotes()
 	}
 	return fixed
+}
+
+// dataSetting is the digest of the items that were read, of which a limit takes the first: scores of other texts are
+// other scores, whatever their files are called.
+const dataSetting = "data"
+
+// digestOf is a digest of items, field by field, short enough for a table's footer.
+func digestOf(pairs []pair, passages []passage) string {
+	h := sha256.New()
+	for _, p := range pairs {
+		fmt.Fprintf(h, "%q %q %q %q\n", p.paradigm, p.id, p.good, p.bad)
+	}
+	for _, p := range passages {
+		fmt.Fprintf(h, "%q %q\n", p.context, p.target)
+	}
+	return "sha256 " + hex.EncodeToString(h.Sum(nil))[:12]
 }
 
 // lengthSetting says whether scores are of tokens; where they are of whole sentences, records do not
