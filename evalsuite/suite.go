@@ -64,6 +64,8 @@ type Options struct {
 	// over (Lau, Clark and Lappin, 2017, "MeanLP"), so that the shorter sentence has no advantage. It
 	// changes the scores, so it is off unless asked for, and the result's settings say so.
 	PerToken bool
+	// Arithmetic of the model's matrix products, where it is not float32: a setting of the result.
+	Arithmetic string
 	// BatchTokens is the most positions in a batch, unless one row alone has more; 0:
 	// DefaultBatchTokens. In encoder-decoders those of both sides count.
 	BatchTokens int
@@ -113,6 +115,9 @@ func run(ctx context.Context, m Model, t Tokenizer, s Suite, o Options) (*Result
 		if value != "" {
 			r.set(key, value)
 		}
+	}
+	if o.Arithmetic != "" {
+		r.set("arithmetic", o.Arithmetic)
 	}
 	for _, s := range scores {
 		r.Tokens += int64(s.tokens)

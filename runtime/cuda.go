@@ -64,6 +64,9 @@ func (r *Runtime) GPU() string {
 // part: package graphgen's Reproducible.
 func (r *Runtime) Deterministic() bool { return r.gpu != nil && r.deterministic }
 
+// TF32 reports whether the GPU rounds the factors of float32 matrix products ([Options].TF32); a CPU never does.
+func (r *Runtime) TF32() bool { return r.gpu != nil && r.tf32 }
+
 // GPUMemoryInUse is how many bytes of the GPU's memory are taken, by all processes; 0 on a
 // CPU.
 func (r *Runtime) GPUMemoryInUse() (int64, error) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"march/cmd/internal/sweep"
+	"march/evalsuite"
 	"march/results/record"
 	"march/trainloop"
 	"march/variants"
@@ -54,9 +55,9 @@ func again(r *record.Run) ([]string, error) {
 		line += " --init INIT"
 		comment("INIT: the Hugging Face folder whose model.safetensors has the sha256 " + s.Init)
 	}
-	var suites []string
+	var suites, later []string
 	var limit int64
-	more := ""
+	more, evalMore := "", ""
 	for _, name := range suiteNames {
 		x, ok := r.Suites[name]
 		if !ok {
@@ -64,13 +65,20 @@ func again(r *record.Run) ([]string, error) {
 		}
 		suites = append(suites, name)
 		limit = max(limit, x.Limit)
+		exact := r.Cell.Device == "cuda" && s.Precision != "fp32" && x.Settings["arithmetic"] == "" // march eval's, where training scores in TF32
+		if within := evalsuite.WithinWord(x.Settings); within || exact {
+			later = append(later, name)
+			if within {
+				evalMore = " --within-word"
+			}
+		}
 		switch name {
 		case "blimp":
 			more += " --blimp BLIMP"
-			comment("BLIMP: its folder of jsonl files")
+			comment("BLIMP: its folder of jsonl files" + digestOf(x))
 		case "lambada":
 			more += " --lambada LAMBADA"
-			comment(fmt.Sprintf("LAMBADA: its file, in the %s form", x.Settings["form"]))
+			comment(fmt.Sprintf("LAMBADA: its file, in the %s form", x.Settings["form"]) + digestOf(x))
 		}
 		if x.Settings["quotes"] == "plain" {
 			more += " --plain-quotes"
@@ -85,7 +93,23 @@ func again(r *record.Run) ([]string, error) {
 	if len(suites) == 0 {
 		suites = []string{"none"}
 	}
-	return append(where, line+" --suite "+strings.Join(suites, ",")+more+" --out again"), nil
+	lines := append(where, line+" --suite "+strings.Join(suites, ",")+more+" --out again")
+	if len(later) > 0 {
+		data := ""
+		if r.Data.Name != sweep.EmbeddedName {
+			data = " --data DATA"
+		}
+		lines = append(lines, "march eval --run again"+data+" --suite "+strings.Join(later, ",")+more+evalMore)
+	}
+	return lines, nil
+}
+
+// digestOf says which items a suite's scores are of.
+func digestOf(s record.Suite) string {
+	if s.Settings["data"] == "" {
+		return ""
+	}
+	return ", of which march says data: " + s.Settings["data"]
 }
 
 // quoted makes a word safe for a shell.

@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -18,7 +18,7 @@ var evalCommand = command{
 	name: "eval", group: groupTrain,
 	short: "score a trained run",
 	long: "Scores a run's newest checkpoint, or a program with parameters from a safetensors file, on evaluation suites. Predictions go to the run's folder, and its record gets the scores, so that march table shows them.\n\n" +
-		"ppl is the perplexity of the data's validation stream, ppl-test that of its test stream (march data prepare --test-fraction); grammar the embedded minimal pairs and cloze passages; blimp and lambada need local copies of their data.",
+		"ppl is the perplexity of the data's validation stream, ppl-test that of its test stream (march data prepare --test-fraction); grammar the embedded minimal pairs and cloze passages; blimp and lambada need local copies of their data. With --data of other text than the run was trained with, ppl and ppl-test are printed and not recorded: the record's are of its own.",
 	examples: []example{
 		{"march eval --run runs/deep --suite ppl,grammar", "the embedded suites"},
 		{"march eval --run runs/deep --data data/stories --blimp blimp/data --lambada lambada_test.jsonl", "BLiMP and LAMBADA"},
@@ -90,6 +90,11 @@ var evalCommand = command{
 				return err
 			}
 			p.clear()
+			if *run != "" {
+				if names := l.Foreign(*run); len(names) > 0 {
+					e.logf("the run was trained with other data (%s): its record keeps its own figures of %s", settings.DataSource, strings.Join(names, " and "))
+				}
+			}
 			if *asJSON {
 				return printJSON(e.stdout, r.Suites)
 			}
@@ -163,8 +168,7 @@ func printSuites(e *env, r *record.Run) error {
 				}
 			}
 		}
-		notes := slices.Clone(s.Notes)
-		for _, n := range notes {
+		for _, n := range s.Notes {
 			fmt.Fprintf(e.stdout, "  %s\n", n)
 		}
 	}

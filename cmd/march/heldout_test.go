@@ -69,6 +69,23 @@ func TestHeldOutText(t *testing.T) {
 	if _, out, _ = march(t, "table", run); !strings.Contains(out, "test loss: the same on the documents kept for a test") || !strings.Contains(out, "training.document_mask=true") {
 		t.Errorf("the table does not say what the test is of, or what the variant is:\n%s", out)
 	}
+	// Other text with the same tokenizer: printed, and not taken for the run's own.
+	other, elsewhere, ppl := filepath.Join(dir, "other.txt"), filepath.Join(dir, "elsewhere"), filepath.Join(run, "predictions", "ppl.jsonl")
+	if err := os.WriteFile(other, []byte(strings.Repeat("Zq xv kj, wvw!\n", 200)), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, log := march(t, "data", "prepare", other, "--valid", other, "--tokenizer", filepath.Join(data, "tokenizer.json"), "--out", elsewhere); code != 0 {
+		t.Fatal(log)
+	}
+	before, _ := os.ReadFile(ppl)
+	code, out, log = march(t, "eval", "--run", run, "--data", elsewhere, "--suite", "ppl")
+	if code != 0 || !strings.Contains(out, "loss") || !strings.Contains(log, "the run was trained with other data (data): its record keeps its own figures of ppl") {
+		t.Errorf("exit code %d, %s%s", code, out, log)
+	}
+	after, _ := os.ReadFile(ppl)
+	if now, err := record.ReadFile(filepath.Join(run, record.FileName)); err != nil || *now.Validation != *rec.Validation || string(after) != string(before) {
+		t.Errorf("the record or its predictions are of other text now: %+v", now)
+	}
 	again := append(small, "--out", filepath.Join(dir, "other"), "--suite", "ppl-test", "--data")
 	if code, _, log := march(t, "data", "prepare", file, "--vocab", "300", "--out", filepath.Join(dir, "plain")); code != 0 {
 		t.Fatal(log)

@@ -33,7 +33,7 @@ func madeRun(t *testing.T, s trainloop.Settings, m manifest.Manifest) *record.Ru
 	return &record.Run{
 		Cell: record.Cell{Study: s.Study, Variant: s.Variant, Arch: s.Arch, Scale: s.Scale, Seed: s.Seed, Target: s.Target, Precision: s.Precision, Device: s.Device},
 		Data: record.Data{Name: "grammar"}, Path: filepath.Join(dir, record.FileName),
-		Suites: map[string]record.Suite{"grammar": {}, "blimp": {}, "lambada": {Settings: map[string]string{"form": "openai"}}},
+		Suites: map[string]record.Suite{"grammar": {}, "blimp": {}, "lambada": {Settings: map[string]string{"form": "openai", "data": "sha256 c0ffee"}}},
 	}
 }
 
@@ -44,7 +44,7 @@ func TestAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"# BLIMP: its folder of jsonl files", "# LAMBADA: its file, in the openai form",
+	want := []string{"# BLIMP: its folder of jsonl files", "# LAMBADA: its file, in the openai form, of which march says data: sha256 c0ffee",
 		"march train --variant sharing/variant_31 --arch decoder --scale tiny --seed 3 --steps 900 --tokens-per-step 512 --rate 0.003 --batch 4 --target ort --device cpu --precision fp32 --threads 1 --suite grammar,blimp,lambada --blimp BLIMP --lambada LAMBADA --out again"}
 	if !slices.Equal(lines, want) {
 		t.Errorf("got %q, want %q", lines, want)
@@ -54,13 +54,14 @@ func TestAgain(t *testing.T) {
 	s.Variant, s.Device, s.Precision, s.Deterministic, s.Teacher = "baseline+x=it's; rm", "cuda", "bf16", true, "5707135a"
 	r := madeRun(t, s, manifest.Manifest{Recompute: "attention", LossChunks: 8})
 	r.Data, r.Suites = record.Data{Name: "a\nrm -r b", SHA256: "c0ffee11"}, map[string]record.Suite{
-		"ppl": {}, "grammar": {Limit: 20, Settings: map[string]string{"sentence length": "per token"}}}
+		"ppl": {Settings: map[string]string{"arithmetic": "TF32"}}, "grammar": {Limit: 20, Settings: map[string]string{"sentence length": "per token"}}}
 	if lines, err = again(r); err != nil {
 		t.Fatal(err)
 	}
 	want = []string{"# DATA: the prepared folder a rm -r b (sha256 c0ffee11)", "# TEACHER: the run whose parameters have the sha256 5707135a",
 		`march train --variant 'sharing/baseline+x=it'\''s; rm' --arch decoder --scale tiny --seed 3 --steps 900 --tokens-per-step 512 --rate 0.003 --batch 4 --target ort --device cuda --precision bf16 --threads 1` +
-			" --deterministic --recompute attention --loss-chunks 8 --data DATA --teacher TEACHER --suite ppl,grammar --per-token --limit 20 --out again"}
+			" --deterministic --recompute attention --loss-chunks 8 --data DATA --teacher TEACHER --suite ppl,grammar --per-token --limit 20 --out again",
+		"march eval --run again --data DATA --suite grammar --per-token --limit 20"} // scored later, in float32
 	if !slices.Equal(lines, want) {
 		t.Errorf("got %q, want %q", lines, want)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -159,8 +160,8 @@ func ReadBy(m *manifest.Manifest, graph string, params map[string]*runtime.Tenso
 	return read
 }
 
-// Evaluate scores the newest checkpoint in a run's folder on the lab's suites; predictions
-// go to its folder predictions.
+// Evaluate scores the newest checkpoint in a run's folder on the lab's suites; predictions go to its folder
+// predictions, but those on the text of other data than the run's.
 func (l *Lab) Evaluate(ctx context.Context, run string, c Cell) (map[string]*evalsuite.Result, error) {
 	cp, err := trainloop.Latest(run, func(text string) {
 		if l.Progress.Note != nil {
@@ -178,11 +179,27 @@ func (l *Lab) Evaluate(ctx context.Context, run string, c Cell) (map[string]*eva
 		return nil, err
 	}
 	defer m.Close()
-	return l.EvaluateModel(ctx, m, filepath.Join(run, results.PredictionsFolder), c)
+	return l.EvaluateModel(ctx, m, filepath.Join(run, results.PredictionsFolder), c, l.Foreign(run)...)
 }
 
-// EvaluateModel scores a model on the lab's suites.
-func (l *Lab) EvaluateModel(ctx context.Context, m *LoadedModel, predictions string, c Cell) (map[string]*evalsuite.Result, error) {
+// Foreign are the lab's suites that score text of other data than a run was trained with: no figures of that run's
+// record, whose validation loss is of its own data's text.
+func (l *Lab) Foreign(run string) (names []string) {
+	s, err := trainloop.ReadSettings(run)
+	if err != nil || s.DataSHA256 == l.Data.Info().SHA256 {
+		return nil
+	}
+	for _, x := range l.Suites {
+		if _, ok := x.(Perplexity); ok {
+			names = append(names, x.Name())
+		}
+	}
+	return names
+}
+
+// EvaluateModel scores a model on the lab's suites. Predictions go to a folder, unless that is empty, but those of the
+// suites that are named without.
+func (l *Lab) EvaluateModel(ctx context.Context, m *LoadedModel, predictions string, c Cell, without ...string) (map[string]*evalsuite.Result, error) {
 	if len(l.Suites) > 0 && predictions != "" {
 		if err := os.MkdirAll(predictions, 0o777); err != nil {
 			return nil, err
@@ -195,10 +212,13 @@ func (l *Lab) EvaluateModel(ctx context.Context, m *LoadedModel, predictions str
 			return nil, fmt.Errorf("suite %s: %w", s.Name(), err)
 		}
 		o := l.Options
-		if predictions != "" {
+		if predictions != "" && !slices.Contains(without, s.Name()) {
 			o.Predictions = filepath.Join(predictions, s.Name()+".jsonl")
 		}
 		o.Limit = l.limitOf(s)
+		if l.Runtime.TF32() {
+			o.Arithmetic = "TF32"
+		}
 		o.Progress = func(done, total int) {
 			if l.Progress.Eval != nil {
 				l.Progress.Eval(c, s.Name(), done, total)
@@ -238,7 +258,7 @@ func addSuites(r *record.Run, suites map[string]*evalsuite.Result) {
 }
 
 // AddSuites evaluates a finished run on the lab's suites and updates its record, if the
-// folder has one. The record that it returns has the lab's suites only.
+// folder has one, with those that are not [Lab.Foreign]. The record that it returns has the lab's suites only.
 func (l *Lab) AddSuites(ctx context.Context, run string) (*record.Run, error) {
 	suites, err := l.Evaluate(ctx, run, Cell{Dir: run})
 	if err != nil {
@@ -248,7 +268,11 @@ func (l *Lab) AddSuites(ctx context.Context, run string) (*record.Run, error) {
 	r, err := record.ReadFile(path)
 	switch {
 	case err == nil:
-		addSuites(r, suites)
+		own := maps.Clone(suites)
+		for _, name := range l.Foreign(run) {
+			delete(own, name)
+		}
+		addSuites(r, own)
 		if err := record.WriteFile(path, r); err != nil {
 			return nil, err
 		}
