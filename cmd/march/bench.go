@@ -94,6 +94,9 @@ var benchCommand = command{
 			}
 			defer l.Data.Close()
 			if rt.GPU() != "" && *atOnce > 1 {
+				if l.CUDAGraph == "on" {
+					return usagef("--cuda-graph on, --at-once %d: recording takes the stream that cells at once share; wanted --at-once 1, or auto", *atOnce)
+				}
 				l.CUDAGraph = "off" // recording takes the stream that all cells share
 			}
 			return b.run(ctx, l, *atOnce, p)
@@ -136,7 +139,7 @@ func (b *bench) choose(f *pflag.FlagSet, model *selection, lab *labFlags, plans 
 func (b *bench) run(ctx context.Context, l *sweep.Lab, atOnce int, p *progress) error {
 	if b.study != nil {
 		b.study.Speed = func(ctx context.Context, v variants.Variant) (float64, error) {
-			return measured(ctx, l, v, b.batch)
+			return measured(ctx, l, v, b.batch, atOnce)
 		}
 	}
 	if b.dry {

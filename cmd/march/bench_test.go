@@ -299,7 +299,7 @@ func TestMeasuredBatch(t *testing.T) {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
-	if _, err := measured(stopped, nil, variants.Variant{}, 1); err == nil || err.Error() != "stopped by hand" {
+	if _, err := measured(stopped, nil, variants.Variant{}, 1, 1); err == nil || err.Error() != "stopped by hand" {
 		t.Errorf("measuring after a stop: %v", err)
 	}
 }

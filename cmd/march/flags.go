@@ -305,6 +305,14 @@ func checkCUDAGraph(text string) error {
 	return nil
 }
 
+// checkRecorded refuses --cuda-graph on where nothing can be recorded.
+func checkRecorded(rt *runtime.Runtime, text string) error {
+	if text == "on" && rt.GPU() == "" {
+		return usagef("--cuda-graph on: needs a GPU, and this runs on the CPU; auto takes one where there is one")
+	}
+	return nil
+}
+
 // jsonFlag defines --json.
 func jsonFlag(f *pflag.FlagSet) *bool { return f.Bool("json", false, "print JSON") }
 

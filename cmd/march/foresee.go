@@ -15,25 +15,34 @@ import (
 	"march/results"
 	"march/results/record"
 	"march/runtime"
+	"march/trainloop"
 	"march/variants"
 	"march/variants/program"
 )
 
 // measured times a few training steps of a model with the micro-batch that it will be trained with: tokens a second. batch is
-// the one asked for; 0: the model's own, and a smaller one where memory does not hold it.
-func measured(ctx context.Context, l *sweep.Lab, v variants.Variant, batch int) (float64, error) {
+// the one asked for; 0: the model's own, and a smaller one where memory does not hold it. atOnce is how many such trainings will
+// share a GPU, which is measured with one alone; on a CPU each has threads of its own.
+func measured(ctx context.Context, l *sweep.Lab, v variants.Variant, batch, atOnce int) (float64, error) {
 	c, asked := v.Config, batch > 0
 	if !asked {
 		batch = program.DefaultBatch(c, c.Length)
 	}
 	return fitting(ctx, batch, asked, runtime.IsOutOfMemory, func(batch int) (float64, error) {
-		list, err := perf.Measure(l.Runtime, []perf.Workload{{Name: v.Name(), Variant: v, Batch: batch, Length: c.Length}},
-			perf.Options{Targets: []graphgen.Target{l.Target}, Precision: l.Precision, Recompute: l.Recompute, LossChunks: l.LossChunks, CUDAGraph: l.CUDAGraph, Optimizer: true, Warmup: 1, Steps: 3, Rounds: 1},
+		micro := max(1, c.Training.TokensPerStep/(batch*c.Length)) // of a step, which run at once as far as there are threads
+		replicas := trainloop.ReplicasOn(l.Runtime, int64(micro))
+		list, err := perf.Measure(ctx, l.Runtime, []perf.Workload{{Name: v.FullName(), Variant: v, Batch: batch * replicas, Length: c.Length}},
+			perf.Options{Targets: []graphgen.Target{l.Target}, Precision: l.Precision, Recompute: l.Recompute, LossChunks: l.LossChunks, CUDAGraph: l.CUDAGraph, Optimizer: true,
+				Replicas: replicas, MicroBatches: micro / replicas, Warmup: 1, Steps: 3, Rounds: 1},
 			func(perf.Result) {})
 		if err != nil {
 			return 0, fmt.Errorf("measuring %s: %w", v.FullName(), err)
 		}
-		return list[0].TokensPerS, nil
+		speed := list[0].TokensPerS
+		if l.Runtime.GPU() != "" {
+			speed /= float64(max(1, atOnce))
+		}
+		return speed, nil
 	})
 }
 
@@ -182,7 +191,7 @@ func (o *oracle) step(s *plan.Study, step *plan.Step) (foreseen, error) {
 			low = [2]float64{}
 		}
 	}
-	together := float64(max(1, min(o.atOnce, step.AtMost)))
+	together := float64(max(1, min(o.atOnce, step.AtMost-x.Done)))
 	x.FLOPs, x.Seconds = [2]float64{low[0], high[0]}, [2]float64{low[1] / together, high[1] / together}
 	return x, nil
 }
@@ -234,7 +243,7 @@ func (o *oracle) speed(v variants.Variant) (float64, error) {
 	if s, ok := o.speeds[v.Config.Arch]; ok {
 		return s, nil
 	}
-	tokens, err := measured(o.ctx, o.lab, v, o.batch)
+	tokens, err := measured(o.ctx, o.lab, v, o.batch, o.atOnce)
 	if err != nil {
 		return 0, err
 	}

@@ -118,6 +118,9 @@ func (l *labFlags) lab(ctx context.Context, rt *runtime.Runtime, vocab int, p *p
 	if err != nil {
 		return nil, err
 	}
+	if err := checkRecorded(rt, *l.cudaGraph); err != nil {
+		return nil, err
+	}
 	target, err := targetOn(rt, l.target, p.note)
 	if err != nil {
 		return nil, err

@@ -49,7 +49,7 @@ var perfCommand = command{
 		cudaGraph := addCUDAGraphFlag(f)
 		memory := addMemoryFlags(f)
 		device := addDeviceFlags(f)
-		return func(_ context.Context, e *env, _ []string) error {
+		return func(ctx context.Context, e *env, _ []string) error {
 			if *steps < 1 || *micro < 1 || *warmup < 0 || *replicas < 0 || *nodes < 0 {
 				return usagef("--steps %d, --warmup %d, --replicas %d, --micro-batches %d: wanted at least one step and micro-batch, and nothing negative", *steps, *warmup, *replicas, *micro)
 			}
@@ -60,7 +60,13 @@ var perfCommand = command{
 				return err
 			}
 			o := perf.Options{Recompute: memory.recompute, LossChunks: memory.lossChunks, CUDAGraph: *cudaGraph, Replicas: *replicas, Optimizer: *optimizer, MicroBatches: *micro, Warmup: *warmup, Ops: *ops || *nodes > 0, Nodes: *nodes, Rounds: min(5, *steps)}
-			o.Steps = (*steps + o.Rounds - 1) / o.Rounds
+			o.Steps = *steps
+			if o.Ops && *cudaGraph == "on" {
+				return usagef("--cuda-graph on, --ops: the kernels of a recorded graph cannot be timed one by one")
+			}
+			if o.Ops && *replicas > 1 {
+				return usagef("--replicas %d, --ops: operators that run at once wait for each other; wanted one replica", *replicas)
+			}
 			for _, p := range strings.Split(*precisions, ",") {
 				if err := (&arithmeticFlags{precision: p}).check(); err != nil {
 					return err
@@ -89,6 +95,10 @@ var perfCommand = command{
 			if err != nil {
 				return err
 			}
+			width := 24
+			for _, w := range list {
+				width = max(width, len(w.Name))
+			}
 			var got []perf.Result
 			last := ""
 			for i, p := range strings.Split(*precisions, ",") {
@@ -97,8 +107,12 @@ var perfCommand = command{
 				if err != nil {
 					return err
 				}
+				if err := checkRecorded(rt, *cudaGraph); err != nil {
+					rt.Close()
+					return err
+				}
 				if i == 0 && !*asJSON {
-					fmt.Fprintf(e.stdout, "%-24s %-9s %-5s %8s %8s %10s %9s %7s %7s %7s %6s\n", "workload", "target", "prec.", "ms/step", "fastest", "tok/s", "GFLOP/s", "nodes", "load s", "GB", "MFU")
+					fmt.Fprintf(e.stdout, "%-*s %-9s %-5s %8s %8s %10s %9s %7s %7s %7s %6s\n", width, "workload", "target", "prec.", "ms/step", "fastest", "tok/s", "GFLOP/s", "nodes", "load s", "GB", "MFU")
 				}
 				o.Precision = p
 				o := o
@@ -109,17 +123,24 @@ var perfCommand = command{
 						return err
 					}
 				}
-				list, err := perf.Measure(rt, list, o, func(r perf.Result) {
+				list, err := perf.Measure(ctx, rt, list, o, func(r perf.Result) {
 					if !*asJSON {
-						printFigures(e, r, old)
+						r.Against = before(r, old)
+						printFigures(e, r, width)
 					}
 				})
+				for i := range list {
+					list[i].Against = before(list[i], old)
+				}
 				last = fmt.Sprintf("%s, %s, %s, ONNX Runtime %s", rt.Device(), rt.Hardware(), counted(rt.Threads(), "thread"), rt.Version())
 				rt.Close()
 				got = append(got, list...)
 				if err != nil {
 					return err
 				}
+			}
+			if old != nil && !slices.ContainsFunc(got, func(r perf.Result) bool { return r.Against > 0 }) {
+				e.logf("--against %s: holds no figure of these workloads, targets, precisions and sizes", *against)
 			}
 			if *save != "" {
 				b, err := json.MarshalIndent(got, "", "  ")
@@ -133,7 +154,7 @@ var perfCommand = command{
 			if *asJSON {
 				return printJSON(e.stdout, got)
 			}
-			fmt.Fprintf(e.stdout, "on %s; median of %d steps; the process held %.0f MB at most; GB: the GPU's memory; MFU: the model's FLOPs over what the GPU's matrix units can do\n", last, o.Steps*o.Rounds, got[len(got)-1].PeakMB)
+			fmt.Fprintf(e.stdout, "on %s; median of %d steps; the process held %.0f MB at most; GB: the GPU's memory; MFU: the model's FLOPs over what the GPU's matrix units can do\n", last, o.Steps, got[len(got)-1].PeakMB)
 			return nil
 		}
 	},
@@ -170,7 +191,7 @@ func perfWorkloads(names []string, model *selection, batch, seq int) ([]perf.Wor
 			return nil, err
 		}
 		for _, v := range vs {
-			list = append(list, perf.Workload{Name: v.Name(), Variant: v, Batch: max(1, v.Config.Training.TokensPerStep/v.Config.Length), Length: v.Config.Length})
+			list = append(list, perf.Workload{Name: v.FullName() + " " + v.Config.Arch, Variant: v, Batch: max(1, v.Config.Training.TokensPerStep/v.Config.Length), Length: v.Config.Length})
 		}
 	}
 	for i := range list {
@@ -184,11 +205,19 @@ func perfWorkloads(names []string, model *selection, batch, seq int) ([]perf.Wor
 	return list, nil
 }
 
-func printFigures(e *env, r perf.Result, old map[string]perf.Result) {
+// before is a time over that of the same measurement in figures kept before; 0 where they have none.
+func before(r perf.Result, old map[string]perf.Result) float64 {
+	if o, ok := old[figure(r)]; ok && o.MS > 0 {
+		return r.MS / o.MS
+	}
+	return 0
+}
+
+func printFigures(e *env, r perf.Result, width int) {
 	if r.ReachedGB > 0 {
 		defer fmt.Fprintf(e.stdout, "    floors: what one call must move at %.0f GB/s, a large copy's speed here, or multiply at %.0f TFLOP/s, a large product's\n", r.ReachedGB, r.ReachedTFLOPS)
 	}
-	fmt.Fprintf(e.stdout, "%-24s %-9s %-5s %8.2f %8.2f %10s %9.1f %7d %7.2f", r.Workload, r.Target, r.Precision, r.MS, r.MinMS, short(r.TokensPerS), r.GFLOPS, r.Nodes, r.LoadS)
+	fmt.Fprintf(e.stdout, "%-*s %-9s %-5s %8.2f %8.2f %10s %9.1f %7d %7.2f", width, r.Workload, r.Target, r.Precision, r.MS, r.MinMS, short(r.TokensPerS), r.GFLOPS, r.Nodes, r.LoadS)
 	if r.DeviceGB > 0 {
 		fmt.Fprintf(e.stdout, " %7.2f", r.DeviceGB)
 	} else {
@@ -202,8 +231,8 @@ func printFigures(e *env, r perf.Result, old map[string]perf.Result) {
 	if r.CUDAGraph {
 		fmt.Fprint(e.stdout, "  as a CUDA graph")
 	}
-	if o, ok := old[figure(r)]; ok {
-		fmt.Fprintf(e.stdout, "  %.2f × the time before", r.MS/o.MS)
+	if r.Against > 0 {
+		fmt.Fprintf(e.stdout, "  %.2f × the time before", r.Against)
 	}
 	fmt.Fprintln(e.stdout)
 	for _, op := range slices.Concat(r.Ops, r.Dearest) {
@@ -215,8 +244,10 @@ func printFigures(e *env, r perf.Result, old map[string]perf.Result) {
 	}
 }
 
-// figure identifies a measurement.
-func figure(r perf.Result) string { return r.Workload + "/" + r.Target + "/" + r.Precision }
+// figure identifies a measurement: what was run, whatever with.
+func figure(r perf.Result) string {
+	return fmt.Sprint(r.Workload, " ", r.Target, " ", r.Precision, " ", r.Batch, " ", r.Length, " ", r.Optimizer, " ", max(1, r.MicroBatches))
+}
 
 // readFigures reads a file of --save.
 func readFigures(file string) (map[string]perf.Result, error) {

@@ -2,6 +2,7 @@ package perf
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"time"
 
@@ -9,13 +10,13 @@ import (
 )
 
 // kernels times march's own kernels on the GPU over some steps: a row for each operator, and the dearest of their sizes.
-func (r *running) kernels(x *Result, o Options, top peak) error {
+func (r *running) kernels(ctx context.Context, x *Result, o Options, top peak) error {
 	const steps = 5
 	bytes, flops, err := top.rt.Reached()
 	if err != nil && !runtime.IsOutOfMemory(err) { // on a full GPU there are no floors
 		return err
 	}
-	timings, err := top.rt.ProfileKernels(func() error { return r.run(steps) })
+	timings, err := top.rt.ProfileKernels(func() error { return r.run(ctx, steps) })
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ package perf
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -83,11 +84,13 @@ type Options struct {
 	LossChunks int    // of program.Options
 	CUDAGraph  string // of trainloop.EngineOptions
 	Optimizer  bool   // clip and take an AdamW step behind each batch
-	Replicas   int    // parts of the batch that run at once, each on its share of the threads; 0: as training does
+	// Replicas are parts of the batch that run at once, each on its share of the threads; 0: one for each thread that the
+	// batch divides into, on a CPU, as training runs a step's micro-batches. Of operators' times: one.
+	Replicas int
 	// MicroBatches are added up in a step; 0: one.
 	MicroBatches int
 	Warmup       int  // steps before the clock starts
-	Steps        int  // timed steps
+	Steps        int  // timed steps, over all rounds
 	Rounds       int  // how often each target is measured, in turn, so that a drifting machine hits all alike
 	Ops          bool // time operators, too
 	Nodes        int  // how many of the dearest nodes to name then
@@ -98,6 +101,8 @@ type Result struct {
 	Workload     string  `json:"workload"`
 	Target       string  `json:"target"`
 	Precision    string  `json:"precision"`
+	Batch        int     `json:"batch"`
+	Length       int     `json:"length"`
 	Device       string  `json:"device"`
 	Threads      int     `json:"threads"`
 	Optimizer    bool    `json:"optimizer,omitempty"`     // a step of it is part of the time
@@ -106,9 +111,10 @@ type Result struct {
 	Runtime      string  `json:"onnxruntime"`
 	Parameters   int64   `json:"parameters"`
 	Nodes        int     `json:"nodes"`
-	LoadS        float64 `json:"load_s"` // session creation and first step
-	MS           float64 `json:"ms"`     // median step
-	MinMS        float64 `json:"min_ms"` // fastest step
+	LoadS        float64 `json:"load_s"`                          // session creation and first step
+	MS           float64 `json:"ms"`                              // median step
+	MinMS        float64 `json:"min_ms"`                          // fastest step
+	Against      float64 `json:"times_the_time_before,omitempty"` // MS over that of figures kept before
 	TokensPerS   float64 `json:"tokens_per_s"`
 	GFLOPS       float64 `json:"gflop_per_s"`                      // of matrix products
 	MFU          float64 `json:"model_flop_utilisation,omitempty"` // GFLOPS over what the GPU's matrix units can do in this precision
@@ -148,8 +154,8 @@ type running struct {
 	result    Result
 }
 
-// Measure times every workload for every target.
-func Measure(rt *runtime.Runtime, list []Workload, o Options, done func(Result)) ([]Result, error) {
+// Measure times every workload for every target, until ctx ends.
+func Measure(ctx context.Context, rt *runtime.Runtime, list []Workload, o Options, done func(Result)) ([]Result, error) {
 	dir, err := os.MkdirTemp("", "march-perf-*")
 	if err != nil {
 		return nil, err
@@ -166,21 +172,26 @@ func Measure(rt *runtime.Runtime, list []Workload, o Options, done func(Result))
 				}
 			}()
 			for j, t := range o.Targets {
-				r, err := start(rt, fmt.Sprintf("%s/%d-%d", dir, i, j), w, t, o)
+				r, err := start(ctx, rt, fmt.Sprintf("%s/%d-%d", dir, i, j), w, t, o)
 				if err != nil {
 					return fmt.Errorf("workload %s, target %s: %w", w.Name, t, err)
 				}
 				group = append(group, r)
 			}
-			for range max(1, o.Rounds) {
+			rounds := max(1, o.Rounds)
+			for round := range rounds {
+				steps := o.Steps / rounds
+				if round < o.Steps%rounds {
+					steps++
+				}
 				for _, r := range group {
-					if err := r.run(o.Steps); err != nil {
+					if err := r.run(ctx, steps); err != nil {
 						return err
 					}
 				}
 			}
 			for _, r := range group {
-				res, err := r.finish(o, peak{rt, flops})
+				res, err := r.finish(ctx, o, peak{rt, flops})
 				if err != nil {
 					return err
 				}
@@ -197,9 +208,12 @@ func Measure(rt *runtime.Runtime, list []Workload, o Options, done func(Result))
 }
 
 // start loads a workload and warms it up.
-func start(rt *runtime.Runtime, dir string, w Workload, t graphgen.Target, o Options) (*running, error) {
+func start(ctx context.Context, rt *runtime.Runtime, dir string, w Workload, t graphgen.Target, o Options) (r *running, err error) {
 	replicas := o.Replicas
-	if replicas == 0 {
+	switch {
+	case replicas == 0 && o.Ops:
+		replicas = 1 // operators of two at once wait for each other
+	case replicas == 0:
 		replicas = trainloop.ReplicasOn(rt, int64(w.Batch))
 	}
 	if w.Batch%replicas != 0 {
@@ -213,7 +227,13 @@ func start(rt *runtime.Runtime, dir string, w Workload, t graphgen.Target, o Opt
 	if err != nil {
 		return nil, err
 	}
-	b, err := w.Variant.Config.Budget()
+	parameters, err := w.Variant.Config.Budget()
+	if err != nil {
+		return nil, err
+	}
+	c := w.Variant.Config
+	c.Length = w.Length
+	b, err := c.Budget() // of FLOPs, which depend on the length that runs
 	if err != nil {
 		return nil, err
 	}
@@ -237,32 +257,43 @@ func start(rt *runtime.Runtime, dir string, w Workload, t graphgen.Target, o Opt
 	if err != nil {
 		return nil, err
 	}
-	r := &running{w: w, target: t, e: e, replicas: replicas, micro: replicas * max(1, o.MicroBatches), optimizer: o.Optimizer, fused: fused}
+	defer func() {
+		if err != nil {
+			e.Close()
+		}
+	}()
+	r = &running{w: w, target: t, e: e, replicas: replicas, micro: replicas * max(1, o.MicroBatches), optimizer: o.Optimizer, fused: fused}
 	if err := e.LoadStart(dir); err != nil {
 		return nil, err
 	}
 	if err := e.Feed(noise(e.Shapes(), r.micro, w.Variant.Config.Vocab)); err != nil {
 		return nil, err
 	}
-	if err := r.run(1); err != nil {
+	if err := r.run(ctx, 1); err != nil {
 		return nil, err
 	}
 	r.result = Result{
-		Workload: w.Name, Target: string(t), Precision: cmp.Or(o.Precision, m.Precision), Device: rt.Device().String(), Threads: rt.Threads(), Optimizer: o.Optimizer, MicroBatches: o.MicroBatches, Replicas: replicas, Runtime: rt.Version(), CUDAGraph: e.Recorded(),
-		Parameters: b.Total, Nodes: m.Graphs["grad"].Nodes, LoadS: time.Since(began).Seconds(),
+		Workload: w.Name, Batch: w.Batch, Length: w.Length, Target: string(t), Precision: cmp.Or(o.Precision, m.Precision), Device: rt.Device().String(), Threads: rt.Threads(), Optimizer: o.Optimizer, MicroBatches: o.MicroBatches, Replicas: replicas, Runtime: rt.Version(), CUDAGraph: e.Recorded(),
+		Parameters: parameters.Total, Nodes: m.Graphs["grad"].Nodes, LoadS: time.Since(began).Seconds(),
 		GFLOPS: float64(b.TrainingFLOPs) * float64(w.Batch*w.Length*max(1, o.MicroBatches)) / 1e9,
 	}
-	if err := r.run(o.Warmup); err != nil {
+	if err := r.run(ctx, o.Warmup); err != nil {
 		return nil, err
 	}
 	r.times = nil
 	inUse, err := rt.GPUMemoryInUse() // before another is loaded
+	if err != nil {
+		return nil, err
+	}
 	r.result.DeviceGB = float64(inUse-before) / 1e9
-	return r, err
+	return r, nil
 }
 
-func (r *running) run(steps int) error {
+func (r *running) run(ctx context.Context, steps int) error {
 	for range steps {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		began := time.Now()
 		sums, err := r.e.Accumulate(1, 0, int64(r.micro))
 		if err != nil {
@@ -331,7 +362,7 @@ func (p peak) of(precision string) float64 {
 	return 0 // not the matrix units
 }
 
-func (r *running) finish(o Options, top peak) (Result, error) {
+func (r *running) finish(ctx context.Context, o Options, top peak) (Result, error) {
 	slices.Sort(r.times)
 	median := r.times[len(r.times)/2]
 	x := r.result
@@ -346,18 +377,18 @@ func (r *running) finish(o Options, top peak) (Result, error) {
 		return x, nil
 	}
 	if r.fused {
-		err := r.kernels(&x, o, top)
+		err := r.kernels(ctx, &x, o, top)
 		return x, err
 	}
 	file, err := r.e.Profile()
 	if err != nil {
 		return x, err
 	}
-	p, err := runtime.SummarizeProfile(file, o.Warmup+1)
+	p, err := runtime.SummarizeProfile(file, (o.Warmup+1)*r.micro)
 	if err != nil {
 		return x, err
 	}
-	runs := float64(p.Runs)
+	runs := float64(p.Runs) / float64(r.micro) // steps
 	for _, op := range p.Ops {
 		x.Ops = append(x.Ops, OpRow{Op: op.Name, Calls: int(float64(op.Count)/runs + 0.5), MS: 1e3 * op.Time.Seconds() / runs, Share: op.Share})
 	}
