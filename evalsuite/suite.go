@@ -62,20 +62,22 @@ type Options struct {
 	// over (Lau, Clark and Lappin, 2017, "MeanLP"), so that the shorter sentence has no advantage. It
 	// changes the scores, so it is off unless asked for, and the result's settings say so.
 	PerToken bool
-	// BatchTokens is the most positions in a batch, unless one row alone has more; 0:
-	// DefaultBatchTokens. In encoder-decoders those of both sides count.
+	// BatchTokens is the most positions in a batch, unless one row alone has more; 0: what suits the
+	// model ([Batching]). In encoder-decoders those of both sides count.
 	BatchTokens int
 	// Progress is called after each batch with numbers of sequences.
 	Progress func(done, total int)
 }
 
 // DefaultBatchTokens suits a CPU: the activations of a batch of small models stay near its caches.
-// A GPU wants many times as many.
 const DefaultBatchTokens = 1024
 
-func (o Options) batchTokens() int {
+func (o Options) batchTokens(m Model) int {
 	if o.BatchTokens > 0 {
 		return o.BatchTokens
+	}
+	if b, ok := m.(Batching); ok {
+		return b.BatchTokens()
 	}
 	return DefaultBatchTokens
 }
