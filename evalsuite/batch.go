@@ -58,7 +58,7 @@ func scoreAll(ctx context.Context, m Model, l layout, sequences []sequence, o Op
 
 	scores := make([]score, len(sequences))
 	w := work{distinct: len(distinct)}
-	c := cutter{layout: l, maxLength: m.MaxLength(), budget: o.batchTokens(), sequences: sequences, queue: distinct}
+	c := cutter{layout: l, maxLength: m.MaxLength(), budget: o.batchTokens(m), sequences: sequences, queue: distinct}
 	var batch Batch
 	for !c.done() {
 		if err := ctx.Err(); err != nil {

@@ -217,6 +217,35 @@ func TestProgress(t *testing.T) {
 	}
 }
 
+// batchingModel likes batches of another size.
+type batchingModel struct {
+	*fakeModel
+	tokens int
+}
+
+func (m batchingModel) BatchTokens() int { return m.tokens }
+
+// TestBatchTokens: batches are as large as the options say, else as the model likes, else the default.
+func TestBatchTokens(t *testing.T) {
+	for _, c := range []struct{ option, likes, most int }{{0, 0, DefaultBatchTokens}, {0, 4000, 4000}, {300, 4000, 300}} {
+		fake := uniformModel(t, 50, 2)
+		var m Model = fake
+		if c.likes > 0 {
+			m = batchingModel{fake, c.likes}
+		}
+		if _, _, err := scoreAll(context.Background(), m, decoders{maxLength: 50}, randomSequences(2000, 50), Options{BatchTokens: c.option}); err != nil {
+			t.Fatal(err)
+		}
+		largest := 0
+		for _, call := range fake.calls {
+			largest = max(largest, call[0]*call[1])
+		}
+		if largest > c.most || largest < c.most*3/4 {
+			t.Errorf("option %d, model %d: the largest batch has %d positions, wanted nearly %d", c.option, c.likes, largest, c.most)
+		}
+	}
+}
+
 func TestReadLines(t *testing.T) {
 	long := write(t, "long.txt", "one\n\n"+strings.Repeat("x", maxLine+1)+"\n")
 	wantError(t, readLines(long, func(int, []byte) error { return nil }), "long.txt:3", "longer than 1048576 bytes")

@@ -24,6 +24,11 @@ type Model interface {
 	Eval(b *Batch) error
 }
 
+// Batching is a [Model] that says how many positions it likes in a batch; others get DefaultBatchTokens.
+type Batching interface {
+	BatchTokens() int
+}
+
 // Batch is what a model reads and writes: B rows of S positions, in an encoder-decoder with T of
 // the decoder's; all arrays row-major. Labels[b,t] is what position t predicts: the next token in
 // decoders and encoder-decoders, in encoders the token that is masked there. Rows are padded at

@@ -142,6 +142,18 @@ func names(infos []runtime.Info) (names []string) {
 // Architecture is what the file's inputs say.
 func (m *ONNXModel) Architecture() Architecture { return m.arch }
 
+// gpuBatchTokens are enough that a GPU computes for longer than its kernels take to start; with a vocabulary of 16,384 their
+// logits are 512 MiB.
+const gpuBatchTokens = 8192
+
+// BatchTokens is how many positions of a batch suit the device.
+func (m *ONNXModel) BatchTokens() int {
+	if m.rt.GPU() != "" {
+		return gpuBatchTokens
+	}
+	return DefaultBatchTokens
+}
+
 // MaxLength is the number of positions that the model was made for.
 func (m *ONNXModel) MaxLength() int { return m.maxLength }
 

@@ -66,20 +66,22 @@ type Options struct {
 	PerToken bool
 	// Arithmetic of the model's matrix products, where it is not float32: a setting of the result.
 	Arithmetic string
-	// BatchTokens is the most positions in a batch, unless one row alone has more; 0:
-	// DefaultBatchTokens. In encoder-decoders those of both sides count.
+	// BatchTokens is the most positions in a batch, unless one row alone has more; 0: what suits the
+	// model ([Batching]). In encoder-decoders those of both sides count.
 	BatchTokens int
 	// Progress is called after each batch with numbers of sequences.
 	Progress func(done, total int)
 }
 
 // DefaultBatchTokens suits a CPU: the activations of a batch of small models stay near its caches.
-// A GPU wants many times as many.
 const DefaultBatchTokens = 1024
 
-func (o Options) batchTokens() int {
+func (o Options) batchTokens(m Model) int {
 	if o.BatchTokens > 0 {
 		return o.BatchTokens
+	}
+	if b, ok := m.(Batching); ok {
+		return b.BatchTokens()
 	}
 	return DefaultBatchTokens
 }

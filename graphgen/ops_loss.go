@@ -223,7 +223,16 @@ func allAxes(t *Tensor) []int {
 func LabelScores(logits, labels *Tensor) (logprob, top *Tensor) {
 	labels = Reshape(labels, labels.Dim(0), 1)
 	zero := labels.like(0)
-	lp := logProbability(logits, Softmax(logits), Max(labels, zero))
+	top = ArgMax(logits)
+	label, p := Max(labels, zero), Softmax(logits)
+	var lp *Tensor
+	if logits.DType() == Float32 && !p.large() {
+		// As logProbability, without its two passes over [N,V]: where the largest logit stands is known.
+		at := Reshape(top, labels.Dim(0), 1)
+		lp = Add(Sub(gatherElements(logits, label), gatherElements(logits, at)), Log(gatherElements(p, at)))
+	} else {
+		lp = logProbability(logits, p, label)
+	}
 	lp = Where(GreaterOrEqual(labels, zero), lp, lp.like(0))
-	return Reshape(lp, labels.Dim(0)), ArgMax(logits)
+	return Reshape(lp, labels.Dim(0)), top
 }

@@ -29,6 +29,7 @@ type testConst struct {
 	name string
 	dims []int64
 	data []float32
+	file string // the data lie there
 }
 
 type testModel struct {
@@ -90,6 +91,9 @@ func (c testConst) encode() (b []byte) {
 		b = number(b, 1, uint64(d))
 	}
 	b = number(b, 2, uint64(Float32))
+	if c.file != "" {
+		return number(sub(text(b, 8, c.name), 13, text(text(nil, 1, "location"), 2, c.file)), 14, 1)
+	}
 	var raw []byte
 	for _, v := range c.data {
 		raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
@@ -133,6 +137,6 @@ func increment(n int) testModel {
 		nodes:   []testNode{{op: "Add", name: "increment", in: []string{"x", "one"}, out: []string{"y"}}},
 		inputs:  []testValue{{"x", Float32, dims(n)}},
 		outputs: []testValue{{"y", Float32, dims(n)}},
-		consts:  []testConst{{"one", nil, []float32{1}}},
+		consts:  []testConst{{name: "one", data: []float32{1}}},
 	}
 }

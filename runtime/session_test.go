@@ -115,6 +115,44 @@ func TestModelsThatDoNotLoad(t *testing.T) {
 	}
 }
 
+// TestDataElsewhere: data of a model that lie outside its folder are not read, wherever the path leads; ONNX Runtime sees to it.
+func TestDataElsewhere(t *testing.T) {
+	r := open(t, 1)
+	dir := t.TempDir()
+	inside := filepath.Join(dir, "model")
+	for _, folder := range []string{inside, filepath.Join(dir, "other")} {
+		if err := os.Mkdir(folder, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(folder, "w.bin"), make([]byte, 16), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, to := range map[string]string{"link.bin": "../other/w.bin", "folder": "../other"} {
+		if err := os.Symlink(to, filepath.Join(inside, name)); err != nil {
+			t.Skip(err)
+		}
+	}
+	for file, want := range map[string]string{"w.bin": "", "../other/w.bin": "w.bin", filepath.Join(dir, "other", "w.bin"): "bsolute", "link.bin": "link.bin", "folder/w.bin": "folder", "none.bin": "none.bin"} {
+		m := increment(4)
+		m.consts = []testConst{{name: "one", dims: []int64{4}, file: file}}
+		path := filepath.Join(inside, "m.onnx")
+		if err := os.WriteFile(path, m.encode(), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		s, err := r.Session(path, SessionOptions{})
+		if want == "" && err == nil {
+			err = s.Close()
+		}
+		if want == "" && err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+		if want != "" {
+			wantError(t, err, path, want)
+		}
+	}
+}
+
 // runProfiled runs increment that often with profiling on.
 func runProfiled(t *testing.T, r *Runtime, runs int) *Session {
 	t.Helper()

@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -77,7 +78,10 @@ func Read(path string, sizes map[string]int64) (*Info, error) {
 	if len(b) > maxFile {
 		return nil, fmt.Errorf("%s: more than 2 GiB, which no ONNX file has", path)
 	}
-	info, err := Describe(b, sizes)
+	info, files, err := describe(b, sizes)
+	if err == nil {
+		err = checkLinks(filepath.Dir(path), files)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -87,15 +91,24 @@ func Read(path string, sizes map[string]int64) (*Info, error) {
 
 // Describe is Read of a file's content.
 func Describe(b []byte, sizes map[string]int64) (*Info, error) {
+	info, _, err := describe(b, sizes)
+	return info, err
+}
+
+// describe gives the files with external data too, each with a tensor that lies there.
+func describe(b []byte, sizes map[string]int64) (info *Info, files map[string]string, err error) {
 	m := &onnxpb.ModelProto{}
+	if _, err := decoded(b, m.ProtoReflect().Descriptor(), 0); err != nil {
+		return nil, nil, fmt.Errorf("not an ONNX file: %w", err)
+	}
 	if err := (proto.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(b, m); err != nil {
-		return nil, fmt.Errorf("not an ONNX file: %w", err)
+		return nil, nil, fmt.Errorf("not an ONNX file: %w", err)
 	}
 	g := m.GetGraph()
 	if g == nil {
-		return nil, fmt.Errorf("not an ONNX file: it has no graph")
+		return nil, nil, fmt.Errorf("not an ONNX file: it has no graph")
 	}
-	info := &Info{Bytes: int64(len(b)), IR: m.GetIrVersion(), Producer: m.GetProducerName(), Opsets: map[string]int64{}, Properties: map[string]string{},
+	info = &Info{Bytes: int64(len(b)), IR: m.GetIrVersion(), Producer: m.GetProducerName(), Opsets: map[string]int64{}, Properties: map[string]string{},
 		Nodes: len(g.Node), Operators: map[string]int{}, Inputs: []Port{}, Outputs: []Port{}, Weights: []Port{}, Layers: []Layer{}}
 	for _, o := range m.OpsetImport {
 		info.Opsets[cmp.Or(o.GetDomain(), "ai.onnx")] = o.GetVersion()
@@ -105,14 +118,20 @@ func Describe(b []byte, sizes map[string]int64) (*Info, error) {
 	}
 	s := newShapes(sizes)
 	initialized := map[string]bool{}
+	files = map[string]string{}
 	for _, t := range g.Initializer {
 		initialized[t.GetName()] = true
 		if err := s.constant(t); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		p := s.port(t.GetName())
-		if t.GetDataLocation() == onnxpb.TensorProto_EXTERNAL {
-			info.External += max(0, p.Bytes)
+		location, err := external(t, p.Bytes)
+		if err != nil {
+			return nil, nil, err
+		}
+		if location != "" {
+			files[location] = t.GetName()
+			info.External = plus(info.External, max(0, p.Bytes))
 		}
 		if isFloat(t.GetDataType()) && !slices.Equal(t.Dims, []int64{1}) && len(t.Dims) > 0 {
 			info.Weights = append(info.Weights, p)
@@ -121,14 +140,25 @@ func Describe(b []byte, sizes map[string]int64) (*Info, error) {
 	for _, v := range g.Input {
 		if !initialized[v.GetName()] {
 			if err := s.value(v); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			info.Inputs = append(info.Inputs, s.port(v.GetName()))
 		}
 	}
 	for _, v := range g.ValueInfo {
 		if err := s.value(v); err != nil {
-			return nil, err
+			return nil, nil, err
+		}
+	}
+	for _, n := range g.Node {
+		for _, a := range n.Attribute {
+			location, err := external(a.GetT(), unknown)
+			if err != nil {
+				return nil, nil, fmt.Errorf("node %q: %w", n.GetName(), err)
+			}
+			if location != "" {
+				files[location] = a.GetT().GetName()
+			}
 		}
 	}
 	info.nodes(g, s)
@@ -136,13 +166,13 @@ func Describe(b []byte, sizes map[string]int64) (*Info, error) {
 		p := s.port(v.GetName())
 		if p.Bytes < 0 {
 			if err := s.value(v); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			p = s.port(v.GetName())
 		}
 		info.Outputs = append(info.Outputs, p)
 	}
-	return info, nil
+	return info, files, nil
 }
 
 // nodes counts operators by layer, and memory.
@@ -183,9 +213,9 @@ func (info *Info) nodes(g *onnxpb.GraphProto, s *shapes) {
 				info.Unknown++
 				continue
 			}
-			l.Bytes += size
-			info.Sum += size
-			alive += size
+			l.Bytes = plus(l.Bytes, size)
+			info.Sum = plus(info.Sum, size)
+			alive = plus(alive, size)
 		}
 		info.Peak = max(info.Peak, alive)
 		for _, t := range slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(n.Input), n.Output...)))) {

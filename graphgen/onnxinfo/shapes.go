@@ -108,7 +108,8 @@ func tooDeep(name string, rank int) error {
 	return fmt.Errorf("tensor %q has %d dimensions, wanted %d at most", name, rank, maxRank)
 }
 
-// constant takes an initializer, with its values where they are few whole numbers; more than maxRank dimensions are an error.
+// constant takes an initializer, with its values where they are few whole numbers; more than maxRank dimensions are an error, and so is a size that
+// overflows.
 func (s *shapes) constant(t *onnxpb.TensorProto) error {
 	if len(t.Dims) > maxRank {
 		return tooDeep(t.GetName(), len(t.Dims))
@@ -117,6 +118,9 @@ func (s *shapes) constant(t *onnxpb.TensorProto) error {
 	s.dims[name], s.types[name] = slices.Clone(t.Dims), t.GetDataType()
 	if s.dims[name] == nil {
 		s.dims[name] = []int64{}
+	}
+	if elements[s.types[name]].size > 0 && s.bytes(name) == unknown {
+		return fmt.Errorf("tensor %q has the shape %v, which is none or has more bytes than a file", name, t.Dims)
 	}
 	for _, d := range t.Dims {
 		if d < 0 || d > maxValues {

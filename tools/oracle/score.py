@@ -32,7 +32,7 @@ from config import Config
 TOKENS = 16384  # of a batch
 
 
-def model(run: Path, dtype: torch.dtype) -> tuple[oracle.Model, Config]:
+def model(run: Path, dtype: torch.dtype, device: str) -> tuple[oracle.Model, Config]:
     raw = json.loads((run / "program" / "manifest.json").read_text())["config"]
     known = {"objective", "distill", "prune"}
     raw["training"] = {k: v for k, v in raw["training"].items() if k in known}
@@ -43,7 +43,7 @@ def model(run: Path, dtype: torch.dtype) -> tuple[oracle.Model, Config]:
             part.pop("every", None)
     c = Config.from_json(raw)
     newest = max((run / "checkpoints").glob("step-*/params.safetensors"))
-    return oracle.Model({n: t.to(dtype) for n, t in load_file(newest).items()}, c), c
+    return oracle.Model({n: t.to(device, dtype) for n, t in load_file(newest).items()}, c), c
 
 
 class Scorer:
@@ -77,9 +77,11 @@ class Scorer:
         return list(zip(sums, margins))
 
     def rows_of(self, batch: list, length: int) -> list[tuple[float, float]]:
-        rows = torch.tensor([ids for _, ids, *_ in batch])
-        for r, (_, _, _, _, masked) in enumerate(batch):
-            rows[r, masked] = self.mask
+        rows = [list(ids) for _, ids, *_ in batch]
+        for row, (_, _, _, _, masked) in zip(rows, batch):  # in Python: a GPU takes as long for one number as for all
+            for t in masked:
+                row[t] = self.mask
+        rows = torch.tensor(rows)
         stack = "decoder" if self.c.arch == "decoder" else "encoder"
         x, _ = self.m.stack(stack, self.m.embed(stack, rows), torch.full((len(rows),), length))
         self.m.encoded.clear()
@@ -194,9 +196,11 @@ def main() -> int:
     ap.add_argument("--every", type=int, default=1, help="score each nth item only")
     ap.add_argument("--bound", type=float, default=1e-3, help="largest difference that passes")
     ap.add_argument("--dtype", choices=["float64", "float32"], default="float64")
+    ap.add_argument("--device", default="cpu", help="cpu or cuda")
     a = ap.parse_args()
+    torch.set_default_device(a.device)
     torch.set_grad_enabled(False)
-    m, c = model(a.run, getattr(torch, a.dtype))
+    m, c = model(a.run, getattr(torch, a.dtype), a.device)
     if c.arch == "encoder-decoder" or not (a.blimp or a.lambada):
         ap.error("wanted a decoder's or an encoder's run, and --blimp or --lambada")
     tokenizer = Tokenizer.from_file(str(a.tokenizer))
