@@ -96,8 +96,8 @@ func (c *copier) tensor(t *Tensor) *Tensor {
 	if t == nil {
 		return nil
 	}
-	if t.value != nil {
-		return c.dst.constant(t.typ, t.value)
+	if t.value != nil && c.of[t] == nil {
+		c.of[t] = c.dst.constant(t.typ, t.value)
 	}
 	return c.of[t]
 }

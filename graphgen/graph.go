@@ -213,35 +213,39 @@ func (g *Graph) constant(t Type, v *Value) *Tensor {
 	if !t.Shape.Static() || n != 1 && n != t.Shape.Elements() {
 		g.fail("a constant of shape %s cannot hold %d values", g.formatShape(t.Shape), n)
 	}
-	key := fmt.Sprintf("const %d %v %s", t.DType, t.Shape, v.key())
-	if old, ok := g.unique[key]; ok {
+	key := keyBuilder{'c'}
+	key.number(int(t.DType))
+	key.numbers(t.Shape)
+	key.text(v.bits())
+	if old, ok := g.unique[string(key)]; ok {
 		return old[0]
 	}
 	c := g.tensor(t)
 	c.value = v
-	g.unique[key] = []*Tensor{c}
+	g.unique[string(key)] = []*Tensor{c}
 	return c
 }
 
 // apply adds a node, or finds the equal one that is already there, and returns its outputs.
 func (g *Graph) apply(name string, attrs Attrs, in ...*Tensor) []*Tensor {
 	op := registry[name]
-	var key strings.Builder
-	fmt.Fprintf(&key, "%s %v", name, attrs)
+	key := append(make(keyBuilder, 0, 128), 'n')
+	key.text(name)
+	key.attrs(attrs)
 	for i, t := range in {
 		if t == nil {
 			if !slices.Contains(op.Optional, i) {
 				g.fail("%s: input %d is missing", op.Name, i)
 			}
-			key.WriteString(" -")
+			key.number(-1)
 			continue
 		}
 		if t.g != g {
 			g.fail("%s: input %s belongs to another graph", op.Name, t)
 		}
-		fmt.Fprintf(&key, " %d", t.id)
+		key.number(t.id)
 	}
-	if out, ok := g.unique[key.String()]; ok {
+	if out, ok := g.unique[string(key)]; ok {
 		return out
 	}
 	n := &Node{Op: op, In: in, Attrs: attrs, Scope: g.place()}
@@ -252,7 +256,7 @@ func (g *Graph) apply(name string, attrs Attrs, in ...*Tensor) []*Tensor {
 		n.Out = append(n.Out, out)
 	}
 	g.nodes = append(g.nodes, n)
-	g.unique[key.String()] = n.Out
+	g.unique[string(key)] = n.Out
 	return n.Out
 }
 

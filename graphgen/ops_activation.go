@@ -3,6 +3,7 @@ package graphgen
 import (
 	"math"
 	"slices"
+	"sync"
 )
 
 // Activations and gated linear units, each with its gradient as one operator.
@@ -51,14 +52,28 @@ const (
 // from the table's end. With the product that is 15 reads and writes of an array (scale, two
 // bounds, index of twice the size, look-up), by arithmetic 29 for GELU.
 func (f activation) lookUp(x *Tensor) *Tensor {
-	const n = slopeBound * slopeSteps
-	slopes := make([]float64, 2*n+1)
-	for i := -n; i <= n; i++ {
-		slopes[(i+len(slopes))%len(slopes)] = f.slope(float64(i) / slopeSteps)
-	}
+	table := f.slopes()
 	at := Scale(Max(Min(x, x.like(slopeBound)), x.like(-slopeBound)), slopeSteps)
-	return one("Gather", Attrs{"axis": 0}, x.g.Floats(x.DType(), slopes), Cast(at, Int32))
+	return one("Gather", Attrs{"axis": 0}, x.g.constant(Type{x.DType(), Shape{len(table.Floats)}}, table), Cast(at, Int32))
 }
+
+// slopes is the table of slopes, which all layers share.
+func (f activation) slopes() *Value {
+	if v, ok := slopeTables.Load(f.name); ok {
+		return v.(*Value)
+	}
+	const n = slopeBound * slopeSteps
+	list := make([]float64, 2*n+1)
+	for i := -n; i <= n; i++ {
+		list[(i+len(list))%len(list)] = f.slope(float64(i) / slopeSteps)
+	}
+	v := &Value{Floats: list}
+	v.bits() // now: graphs that are built at the same time share it
+	first, _ := slopeTables.LoadOrStore(f.name, v)
+	return first.(*Value)
+}
+
+var slopeTables sync.Map // by the activation's name
 
 // The tanh form of GELU (Hendrycks and Gimpel, 2016), x/2·(1 + tanh u) with
 // u = √(2/π)·(x + 0.044715·x³), equals x·σ(2u): fewer passes than with tanh.

@@ -3,8 +3,6 @@ package graphgen
 import (
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 )
 
 // DType is the type of a tensor's elements.
@@ -140,6 +138,8 @@ func (t *Tensor) String() string {
 type Value struct {
 	Floats []float64
 	Ints   []int64
+
+	key string // what bits gives, once a graph asked for it
 }
 
 // splat returns the one number that fills the constant.
@@ -152,18 +152,4 @@ func (v *Value) splat() (float64, bool) {
 		return float64(v.Ints[0]), true
 	}
 	return 0, false
-}
-
-// key identifies the value's content for the sharing of equal constants.
-func (v *Value) key() string {
-	var b strings.Builder
-	for _, f := range v.Floats {
-		b.WriteString(strconv.FormatFloat(f, 'x', -1, 64))
-		b.WriteByte(',')
-	}
-	for _, i := range v.Ints {
-		b.WriteString(strconv.FormatInt(i, 10))
-		b.WriteByte(',')
-	}
-	return b.String()
 }

@@ -1,6 +1,9 @@
 package graphgen
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Verify checks what every pass must keep: each node comes behind what it reads, each
 // tensor is assigned once, types are those that the operators' rules give, inputs and
@@ -117,16 +120,23 @@ func (g *Graph) SafeInPlace(input, output string) error {
 	if writer == nil {
 		return fmt.Errorf("output %q is not computed", output)
 	}
-	before, views := ancestors(writer), map[*Tensor]bool{in: true}
+	views := []*Tensor{in}
+	var before map[*Node]bool // the writer, where somebody else reads
 	for _, n := range g.nodes {
 		for i, t := range n.In {
-			if t == nil || !views[t] {
+			if !slices.Contains(views, t) {
 				continue
 			}
 			if n.passesMemoryOn() && i == 0 {
-				views[n.Out[0]] = true
+				views = append(views, n.Out[0])
 			}
-			if before[n] || n == writer && n.readsBeforeWriting(i) {
+			if n == writer && n.readsBeforeWriting(i) {
+				continue
+			}
+			if before == nil {
+				before = ancestors(writer)
+			}
+			if before[n] {
 				continue
 			}
 			return fmt.Errorf("output %q in the memory of input %q: %s may read it after it is overwritten", output, input, n)

@@ -28,7 +28,14 @@ func (r *Runtime) openGPU() error {
 		return err
 	}
 	if err == nil {
+		// The provider and NVIDIA's libraries that it needs are some hundred megabytes: they are loaded while the GPU starts.
+		loaded := make(chan struct{})
+		go func() {
+			defer close(loaded)
+			_ = ortc.KeepSignals(loadProvider) // the first session says what is wrong
+		}()
 		r.gpu, err = cudadrv.Open(r.device.Index)
+		<-loaded
 	}
 	if err != nil {
 		// No driver or no GPU is nothing that "auto" need explain.
@@ -46,6 +53,15 @@ func (r *Runtime) openGPU() error {
 		return err
 	}
 	return nil
+}
+
+// loadProvider has ONNX Runtime load its CUDA provider.
+func loadProvider() error {
+	options, err := ort.NewCUDAProviderOptions()
+	if err != nil {
+		return err
+	}
+	return options.Destroy()
 }
 
 // Unused says, where "auto" was asked for and the CPU is taken though there is a GPU, why;

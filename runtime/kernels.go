@@ -27,7 +27,7 @@ func (r *Runtime) Kernels() error {
 	if r.kernels != nil {
 		return nil
 	}
-	d, err := launch.Open(launch.Options{Context: r.gpu.Context(), Stream: r.gpu.Stream(), Capability: r.gpu.Capability, Deterministic: r.deterministic, TF32: r.tf32})
+	d, err := launch.Open(launch.Options{Context: r.gpu.Context(), Stream: r.gpu.Stream(), GPU: r.gpu.Name, Capability: r.gpu.Capability, Deterministic: r.deterministic, TF32: r.tf32})
 	if err != nil {
 		return fmt.Errorf("march's kernels: %w", err)
 	}

@@ -126,10 +126,8 @@ func saveCheckpoint(run string, s State, files []tensorFile, keep int) error {
 			return err
 		}
 		path := filepath.Join(temporary, file.name)
-		if err := safetensors.WriteFile(path, tensors, map[string]string{"format": "pt", "step": strconv.FormatInt(s.Step, 10)}); err != nil {
-			return err
-		}
-		if s.SHA256[file.name], err = atomicfile.SHA256(path); err != nil {
+		_, s.SHA256[file.name], err = safetensors.WriteFileDigest(path, tensors, map[string]string{"format": "pt", "step": strconv.FormatInt(s.Step, 10)})
+		if err != nil {
 			return err
 		}
 		digests := make(map[string]string, len(tensors))

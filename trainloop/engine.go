@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	goruntime "runtime"
 	"strings"
 
-	"march/graphgen"
+	"golang.org/x/sync/errgroup"
+
 	"march/runtime"
 	"march/trainloop/corpus"
 	"march/trainloop/safetensors"
@@ -35,6 +37,7 @@ type Engine struct {
 	seed          uint64        // of dropout
 	replicas      []*replica
 	sessions      []*runtime.Session
+	micro         *runtime.Session // that of the micro-batch graph
 	merge, update *runtime.Binding // merge is nil with one replica
 	total, rate   *runtime.Tensor
 	step, norm    *runtime.Tensor
@@ -54,6 +57,8 @@ type EngineOptions struct {
 	// "off", or "auto", whichever a few runs at the start find faster; "": off. A runtime that
 	// is asked to be deterministic takes auto as off.
 	CUDAGraph string
+	// Manifest is the program's, of somebody who has just written or verified it; nil: it is read, and all files with it.
+	Manifest *manifest.Manifest
 }
 
 // CUDAGraphs lists what EngineOptions.CUDAGraph can be.
@@ -76,12 +81,11 @@ const (
 // NewEngine loads the program in dir. The start values are not loaded: see
 // [Engine.LoadParameters] and the checkpoints.
 func NewEngine(rt *runtime.Runtime, dir string, o EngineOptions) (e *Engine, err error) {
-	m, err := manifest.Read(dir)
-	if err != nil {
-		return nil, err
-	}
-	if err := m.Verify(dir); err != nil {
-		return nil, err
+	m := o.Manifest
+	if m == nil {
+		if m, err = manifest.ReadVerified(dir); err != nil {
+			return nil, err
+		}
 	}
 	e = &Engine{Manifest: m, rt: rt, seed: o.Seed, buffers: map[string]*runtime.Buffer{}, views: map[string]*runtime.Tensor{}}
 	defer func() {
@@ -98,13 +102,8 @@ func NewEngine(rt *runtime.Runtime, dir string, o EngineOptions) (e *Engine, err
 	if rt.GPU() == "" || len(e.replicas) > 1 || o.CUDAGraph == "auto" && rt.Deterministic() {
 		o.CUDAGraph = "off"
 	}
-	if err := e.bindReplicas(dir, o); err != nil {
+	if err := e.bindAll(dir, o); err != nil {
 		return e, err
-	}
-	if !o.NoUpdate {
-		if err := e.bindUpdate(dir, o); err != nil {
-			return e, err
-		}
 	}
 	if rt.GPU() != "" {
 		if e.history, err = newHistory(rt, e.replicas[0], historySlots); err != nil {
@@ -189,27 +188,6 @@ func sliceViews(m *manifest.Manifest, b *runtime.Buffer, kind string, views map[
 	return nil
 }
 
-// graph is what the manifest says of one of the program's graphs.
-func (e *Engine) graph(name string) (*manifest.Graph, error) {
-	if g := e.Manifest.Graphs[name]; g != nil {
-		return g, nil
-	}
-	return nil, fmt.Errorf("the program has no %s.onnx", name)
-}
-
-// open loads one of the program's graphs.
-func (e *Engine) open(dir, name string, threads int, o EngineOptions) (*runtime.Session, *manifest.Graph, error) {
-	g, err := e.graph(name)
-	if err != nil {
-		return nil, nil, err
-	}
-	s, err := e.rt.Session(filepath.Join(dir, g.File), runtime.SessionOptions{Optimization: o.Optimization, ProfilePrefix: o.ProfilePrefix, Threads: threads, Whole: true, Kernels: e.Manifest.Target == string(graphgen.Fused), CUDAGraph: name == "grad" && o.CUDAGraph == "on"})
-	if err == nil {
-		e.sessions = append(e.sessions, s)
-	}
-	return s, g, err
-}
-
 // bind binds what a graph's manifest lists to the tensors of that name; an output
 // NAME.new goes where the input NAME lies.
 func bind(s *runtime.Session, g *manifest.Graph, known ...map[string]*runtime.Tensor) (*runtime.Binding, error) {
@@ -238,13 +216,8 @@ func bind(s *runtime.Session, g *manifest.Graph, known ...map[string]*runtime.Te
 	return s.Bind(in, out)
 }
 
-func (e *Engine) bindUpdate(dir string, o EngineOptions) error {
-	o.ProfilePrefix = ""
-	s, g, err := e.open(dir, "update", 0, o)
-	if err != nil {
-		return err
-	}
-	e.update, err = bind(s, g, e.views, e.replicas[0].views, map[string]*runtime.Tensor{
+func (e *Engine) bindUpdate(s *runtime.Session) (err error) {
+	e.update, err = bind(s, e.Manifest.Graphs["update"], e.views, e.replicas[0].views, map[string]*runtime.Tensor{
 		variants.Count: e.total, variants.Rate: e.rate, variants.Step: e.step, variants.GradNorm: e.norm})
 	return err
 }
@@ -328,26 +301,30 @@ func (e *Engine) LoadStart(dir string) error {
 	return e.LoadParameters(filepath.Join(dir, program.InitFile))
 }
 
+// load uploads tensors of a file, several at a time: to read, to check and to round them takes longer than the way to a GPU.
 func (e *Engine) load(kind string, f *safetensors.File, params []manifest.Parameter) error {
+	var work errgroup.Group
+	work.SetLimit(min(goruntime.GOMAXPROCS(0), 8))
 	for _, p := range params {
-		v := make([]float32, p.Elements())
-		if err := safetensors.Read(f, viewName(kind, p.Name), v); err != nil {
-			return err
-		}
-		if err := runtime.Upload(e.views[viewName(kind, p.Name)], v); err != nil {
-			return err
-		}
-		if kind == kindParams {
-			if err := e.uploadCopy(p.Name, v); err != nil {
+		work.Go(func() error {
+			v := make([]float32, p.Elements())
+			if err := safetensors.Read(f, viewName(kind, p.Name), v); err != nil {
 				return err
 			}
-		}
+			if err := runtime.Upload(e.views[viewName(kind, p.Name)], v); err != nil {
+				return err
+			}
+			if kind == kindParams {
+				return e.uploadCopy(p.Name, v)
+			}
+			return nil
+		})
 	}
-	return nil
+	return work.Wait()
 }
 
 // Profile ends profiling and returns the file with the micro-batch graph's profile.
-func (e *Engine) Profile() (string, error) { return e.sessions[0].EndProfiling() }
+func (e *Engine) Profile() (string, error) { return e.micro.EndProfiling() }
 
 // Close gives the device memory back. The runtime, which the caller opened, stays.
 func (e *Engine) Close() error {

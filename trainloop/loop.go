@@ -12,12 +12,15 @@ import (
 
 	"march/runtime"
 	"march/variants"
+	"march/variants/program"
 )
 
 // Options are what a run needs beside its settings.
 type Options struct {
-	Dir       string // the run's folder
-	Program   string // the program's folder
+	Dir     string // the run's folder
+	Program string // the program's folder
+	// Writing is that program, of somebody who has just verified it or still writes it; nil: it is read and verified.
+	Writing   *program.Writing
 	Settings  Settings
 	Training  variants.Training // schedule and peak rate
 	Runtime   *runtime.Runtime
@@ -70,12 +73,15 @@ func train(ctx context.Context, o Options) (*Result, error) {
 	if err := o.Settings.Check(); err != nil {
 		return nil, err
 	}
-	from, err := o.open()
+	from, fresh, err := o.open()
 	if err != nil {
 		return nil, err
 	}
-	e, err := NewEngine(o.Runtime, o.Program, EngineOptions{
-		Replicas: ReplicasOn(o.Runtime, int64(o.Settings.MicroBatches())), Seed: o.Settings.Seed, CUDAGraph: o.CUDAGraph})
+	eo := EngineOptions{Replicas: ReplicasOn(o.Runtime, int64(o.Settings.MicroBatches())), Seed: o.Settings.Seed, CUDAGraph: o.CUDAGraph}
+	if o.Writing != nil {
+		eo.Manifest = o.Writing.Manifest
+	}
+	e, err := NewEngine(o.Runtime, o.Program, eo)
 	if err != nil {
 		return nil, err
 	}
@@ -85,6 +91,11 @@ func train(ctx context.Context, o Options) (*Result, error) {
 	}
 	if err := o.loadTeacher(e); err != nil {
 		return nil, err
+	}
+	if o.Writing != nil { // now the start values are needed, and nothing is to be saved beside a program that is not whole
+		if _, err := o.Writing.Wait(); err != nil {
+			return nil, err
+		}
 	}
 	run := &loop{Options: o, e: e, guard: guard{policy: o.Diverged}}
 	if from != nil {
@@ -96,7 +107,7 @@ func train(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Override { // now that everything fits together
+	if fresh || o.Override { // now that everything fits together
 		if err := o.Settings.write(o.Dir); err != nil {
 			return nil, err
 		}
@@ -104,24 +115,22 @@ func train(ctx context.Context, o Options) (*Result, error) {
 	return run.run(ctx)
 }
 
-// open prepares the folder and finds where to go on; nil means from the start.
-func (o *Options) open() (*Checkpoint, error) {
+// open prepares the folder and finds where to go on; nil means from the start. fresh says that the folder has no settings yet.
+func (o *Options) open() (from *Checkpoint, fresh bool, err error) {
 	old, err := ReadSettings(o.Dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if err := os.MkdirAll(o.Dir, 0o777); err != nil {
-			return nil, err
-		}
-		return nil, o.Settings.write(o.Dir)
+		return nil, true, os.MkdirAll(o.Dir, 0o777)
 	case err != nil:
-		return nil, err
+		return nil, false, err
 	case !o.Resume:
-		return nil, fmt.Errorf("the folder holds a run already: --resume goes on with it, another --out starts a new one")
+		return nil, false, fmt.Errorf("the folder holds a run already: --resume goes on with it, another --out starts a new one")
 	}
 	if err := o.Settings.goesOn(old, o.Override, o.Warn); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return Latest(o.Dir, o.Warn)
+	from, err = Latest(o.Dir, o.Warn)
+	return from, false, err
 }
 
 // loop is a run in progress.

@@ -3,11 +3,9 @@ package trainloop
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"march/graphgen"
 	"march/runtime"
@@ -117,110 +115,6 @@ func (r *replica) close() error {
 	}
 	return errors.Join(errs...)
 }
-
-// bindReplicas loads the micro-batch graph and binds every replica to it, and the graph
-// that adds up their sums.
-func (e *Engine) bindReplicas(dir string, o EngineOptions) error {
-	bindTo := func(o EngineOptions) error {
-		s, g, err := e.open(dir, "grad", max(1, e.rt.Threads()/len(e.replicas)), o)
-		if err != nil {
-			return err
-		}
-		for _, r := range e.replicas {
-			if r.binding, err = bind(s, g, e.views, r.views, r.inputs, r.outputs); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	switch o.CUDAGraph {
-	case "auto":
-		if err := e.bindFaster(o, bindTo); err != nil {
-			return err
-		}
-	case "on":
-		if err := bindTo(o); err != nil {
-			return err
-		}
-		// Recording runs the graph more than once: the sums must be put back to zero.
-		if _, err := e.trial(1); err != nil {
-			return fmt.Errorf("recording a CUDA graph: %w", err)
-		}
-		e.recorded = true
-	default:
-		if err := bindTo(o); err != nil {
-			return err
-		}
-	}
-	if len(e.replicas) == 1 {
-		return nil
-	}
-	return e.bindMerge(o)
-}
-
-// bindFaster binds the micro-batch graph as it is, then as a CUDA graph, and leaves bound what takes
-// less time. A graph that cannot be recorded is no reason to stop.
-func (e *Engine) bindFaster(o EngineOptions, bindTo func(EngineOptions) error) error {
-	unload := func(n int) error { // all but the first n sessions, and their bindings
-		var errs []error
-		for _, s := range e.sessions[n:] {
-			errs = append(errs, s.Close())
-		}
-		e.sessions = e.sessions[:n]
-		return errors.Join(errs...)
-	}
-	before := len(e.sessions)
-	o.CUDAGraph = "off"
-	if err := bindTo(o); err != nil {
-		return err
-	}
-	plain, err := e.trial(trials)
-	if err != nil {
-		return err
-	}
-	if err := unload(before); err != nil {
-		return err
-	}
-	o.CUDAGraph = "on"
-	recorded := math.Inf(1)
-	if err := bindTo(o); err == nil {
-		if recorded, err = e.trial(trials); err != nil {
-			recorded = math.Inf(1)
-		}
-	}
-	if e.recorded = recorded < plain; e.recorded {
-		return nil
-	}
-	if err := unload(before); err != nil {
-		return err
-	}
-	o.CUDAGraph = "off"
-	return errors.Join(e.replicas[0].grads.Zero(), bindTo(o)) // a run may have added to them
-}
-
-// trials is how many runs are timed, after three that warm up.
-const trials = 5
-
-// trial runs the micro-batch graph on whatever its inputs hold and returns the seconds of one of n
-// runs. It leaves sums of zero.
-func (e *Engine) trial(n int) (float64, error) {
-	r := e.replicas[0]
-	for range 3 {
-		if err := r.binding.Run(); err != nil {
-			return 0, err
-		}
-	}
-	began := time.Now()
-	for range n {
-		if err := r.binding.Run(); err != nil {
-			return 0, err
-		}
-	}
-	return time.Since(began).Seconds() / float64(n), r.grads.Zero()
-}
-
-// Recorded reports whether micro-batches run as a CUDA graph.
-func (e *Engine) Recorded() bool { return e.recorded }
 
 // bindMerge makes the graph that adds the sums of all replicas to those of the first.
 func (e *Engine) bindMerge(o EngineOptions) error {

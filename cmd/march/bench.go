@@ -70,7 +70,11 @@ var benchCommand = command{
 			if err != nil {
 				return err
 			}
-			rt, err := lab.open(e, options)
+			p := newProgress(e)
+			defer p.clear()
+			data := openData(ctx, lab.data, b.vocab, p.note)
+			defer data.close()
+			rt, err := lab.open(p.note, options)
 			if err != nil {
 				return err
 			}
@@ -80,19 +84,16 @@ var benchCommand = command{
 			} else if *atOnce, options.Threads = shares(*atOnce, options.Threads, b.widest, model.scale); options.Threads != rt.Threads() {
 				rt.Close()
 				options.Device = rt.Device() // known to be the CPU
-				again, err := lab.open(e, options)
+				again, err := lab.open(p.note, options)
 				if err != nil {
 					return err
 				}
 				rt = again
 			}
-			p := newProgress(e)
-			defer p.clear()
-			l, err := lab.lab(ctx, rt, b.vocab, p)
+			l, err := lab.lab(rt, data, p)
 			if err != nil {
 				return err
 			}
-			defer l.Data.Close()
 			if rt.GPU() != "" && *atOnce > 1 {
 				if l.CUDAGraph == "on" {
 					return usagef("--cuda-graph on, --at-once %d: recording takes the stream that cells at once share; wanted --at-once 1, or auto", *atOnce)

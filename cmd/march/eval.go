@@ -73,7 +73,7 @@ var evalCommand = command{
 				return err
 			}
 			options.TF32 = *tf32
-			rt, err := openRuntime(e, options)
+			rt, err := openRuntime(e.logf, options)
 			if err != nil {
 				return err
 			}

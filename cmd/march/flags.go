@@ -225,10 +225,10 @@ func (d *deviceFlags) options() (runtime.Options, error) {
 }
 
 // openRuntime says on stderr where there is a GPU that cannot be used.
-func openRuntime(e *env, o runtime.Options) (*runtime.Runtime, error) {
+func openRuntime(note notes, o runtime.Options) (*runtime.Runtime, error) {
 	rt, err := runtime.Open(o)
 	if err == nil && rt.Unused() != "" {
-		e.logf("running on the CPU, though there is a GPU: %s", rt.Unused())
+		note("running on the CPU, though there is a GPU: %s", rt.Unused())
 	}
 	return rt, err
 }
@@ -256,12 +256,12 @@ func (a *arithmeticFlags) check() error {
 }
 
 // open starts ONNX Runtime on a device that can compute so.
-func (a *arithmeticFlags) open(e *env, o runtime.Options) (*runtime.Runtime, error) {
+func (a *arithmeticFlags) open(note notes, o runtime.Options) (*runtime.Runtime, error) {
 	if err := a.check(); err != nil {
 		return nil, err
 	}
 	o.TF32, o.Deterministic = a.precision != "fp32", a.deterministic
-	rt, err := openRuntime(e, o)
+	rt, err := openRuntime(note, o)
 	if err == nil && rt.GPU() == "" && a.precision != "fp32" {
 		rt.Close()
 		return nil, usagef("--precision %s needs a GPU; on the CPU there is fp32", a.precision)

@@ -66,7 +66,7 @@ var generateCommand = command{
 			if t.Config.Arch == variants.Encoder {
 				return fmt.Errorf("%s is an encoder: it fills in masked tokens and continues no text; march eval scores it, and a decoder or encoder-decoder generates (march train --arch decoder)", *run)
 			}
-			rt, err := openRuntime(e, options)
+			rt, err := openRuntime(e.logf, options)
 			if err != nil {
 				return err
 			}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"march/graphgen"
 	"march/runtime"
 	"march/trainloop"
+	"march/trainloop/corpus"
 	"march/variants"
 )
 
@@ -93,7 +93,7 @@ func (l *labFlags) check() error {
 const autoTarget = "auto"
 
 // targetOn is the target of runs on a device. Where a GPU lacks what march's own kernels need, it says so.
-func targetOn(rt *runtime.Runtime, target string, note func(format string, args ...any)) (graphgen.Target, error) {
+func targetOn(rt *runtime.Runtime, target string, note notes) (graphgen.Target, error) {
 	switch {
 	case target == string(graphgen.Fused):
 		if err := rt.Kernels(); err != nil {
@@ -112,8 +112,39 @@ func targetOn(rt *runtime.Runtime, target string, note func(format string, args 
 	return graphgen.Target(target), nil
 }
 
-// lab opens what a comparison needs. The caller closes the data.
-func (l *labFlags) lab(ctx context.Context, rt *runtime.Runtime, vocab int, p *progress) (*sweep.Lab, error) {
+// notes takes messages on stderr.
+type notes func(format string, args ...any)
+
+// opening is a prepared folder that is being opened, and so read through, while ONNX Runtime and a GPU start.
+type opening struct {
+	stop context.CancelFunc
+	done chan struct{}
+	data *corpus.Dataset
+	name string
+	err  error
+}
+
+// openData begins to open a folder, or the embedded corpus. The caller closes it.
+func openData(ctx context.Context, folder string, vocab int, note notes) *opening {
+	ctx, stop := context.WithCancel(ctx)
+	o := &opening{stop: stop, done: make(chan struct{})}
+	go func() {
+		defer close(o.done)
+		o.data, o.name, o.err = sweep.OpenData(ctx, folder, vocab, func(text string) { note("%s", text) })
+	}()
+	return o
+}
+
+// close also ends what is not done yet.
+func (o *opening) close() {
+	o.stop()
+	if <-o.done; o.err == nil {
+		o.data.Close()
+	}
+}
+
+// lab puts together what a comparison needs.
+func (l *labFlags) lab(rt *runtime.Runtime, data *opening, p *progress) (*sweep.Lab, error) {
 	suites, err := l.suites()
 	if err != nil {
 		return nil, err
@@ -125,16 +156,15 @@ func (l *labFlags) lab(ctx context.Context, rt *runtime.Runtime, vocab int, p *p
 	if err != nil {
 		return nil, err
 	}
-	data, name, err := sweep.OpenData(ctx, l.data, vocab, func(text string) { p.note("%s", text) })
-	if err != nil {
-		return nil, fmt.Errorf("--data: %w", err)
+	if <-data.done; data.err != nil {
+		return nil, fmt.Errorf("--data: %w", data.err)
 	}
 	x := &sweep.Lab{
-		Runtime: rt, Hardware: rt.Hardware(), March: marchVersion(), Target: target, Precision: l.precision, Recompute: l.recompute, LossChunks: l.lossChunks, CUDAGraph: *l.cudaGraph, Data: data, DataName: name,
+		Runtime: rt, Hardware: rt.Hardware(), March: marchVersion(), Target: target, Precision: l.precision, Recompute: l.recompute, LossChunks: l.lossChunks, CUDAGraph: *l.cudaGraph, Data: data.data, DataName: data.name,
 		Suites: suites, Options: evalsuite.Options{Limit: l.limit, PerToken: l.perToken}, SaveEvery: l.save, ValidateEvery: l.validate, ScoreEvery: l.score,
 	}
 	if err := x.CheckSuites(); err != nil {
-		return nil, errors.Join(err, data.Close())
+		return nil, err
 	}
 	return x, nil
 }

@@ -103,7 +103,7 @@ var perfCommand = command{
 			last := ""
 			for i, p := range strings.Split(*precisions, ",") {
 				a := arithmeticFlags{p, *deterministic}
-				rt, err := a.open(e, options)
+				rt, err := a.open(e.logf, options)
 				if err != nil {
 					return err
 				}

@@ -68,18 +68,19 @@ var trainCommand = command{
 			if err != nil {
 				return err
 			}
-			rt, err := lab.open(e, options)
+			p := newProgress(e)
+			defer p.clear()
+			data := openData(ctx, lab.data, v.Config.Vocab, p.note)
+			defer data.close()
+			rt, err := lab.open(p.note, options)
 			if err != nil {
 				return err
 			}
 			defer rt.Close()
-			p := newProgress(e)
-			defer p.clear()
-			l, err := lab.lab(ctx, rt, v.Config.Vocab, p)
+			l, err := lab.lab(rt, data, p)
 			if err != nil {
 				return err
 			}
-			defer l.Data.Close()
 			if *batches != "" {
 				n, err := l.SaveBatches(c, *batches)
 				if err != nil {

@@ -3,13 +3,18 @@ package safetensors
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
 	"unicode/utf8"
+
+	"golang.org/x/sync/errgroup"
 
 	"march/graphgen/atomicfile"
 )
@@ -22,11 +27,33 @@ func Write(w io.Writer, tensors []Tensor, metadata map[string]string) error {
 	if err != nil {
 		return fmt.Errorf("safetensors: %w", err)
 	}
-	return write(w, sorted, head)
+	return write(sorted, head, w)
 }
 
 // WriteFile is Write to a file that appears whole or not at all.
 func WriteFile(path string, tensors []Tensor, metadata map[string]string) error {
+	return writeFile(path, tensors, metadata)
+}
+
+// WriteFileDigest is WriteFile, and gives the file's size and its sha256 in hexadecimal, of what was written and not of what
+// is read back.
+func WriteFileDigest(path string, tensors []Tensor, metadata map[string]string) (bytes int64, digest string, err error) {
+	h, n := sha256.New(), new(counter)
+	if err := writeFile(path, tensors, metadata, io.MultiWriter(h, n)); err != nil {
+		return 0, "", err
+	}
+	return int64(*n), hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// counter counts what is written to it.
+type counter int64
+
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
+}
+
+func writeFile(path string, tensors []Tensor, metadata map[string]string, also ...io.Writer) error {
 	sorted, head, err := arrange(tensors, metadata)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
@@ -37,7 +64,7 @@ func WriteFile(path string, tensors []Tensor, metadata map[string]string) error 
 	}
 	defer f.Abort()
 	w := bufio.NewWriterSize(f, 1<<20) // gathers small tensors; large ones pass through
-	if err := write(w, sorted, head); err != nil {
+	if err := write(sorted, head, append(also, w)...); err != nil {
 		return err
 	}
 	if err := w.Flush(); err != nil {
@@ -46,26 +73,53 @@ func WriteFile(path string, tensors []Tensor, metadata map[string]string) error 
 	return f.Commit()
 }
 
-func write(w io.Writer, sorted []Tensor, head []byte) error {
-	if _, err := w.Write(head); err != nil {
-		return err
+// write gives all of the file to each writer. While they take one tensor, the next one is made.
+func write(sorted []Tensor, head []byte, to ...io.Writer) error {
+	work, ctx := errgroup.WithContext(context.Background())
+	pipes := make([]chan []byte, len(to))
+	for i, w := range to {
+		pipes[i] = make(chan []byte)
+		work.Go(func() error {
+			for data := range pipes[i] {
+				if _, err := w.Write(data); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 	}
-	for _, t := range sorted {
-		if t.Make != nil {
-			var err error
-			if t.Data, err = t.made(); err != nil {
-				return err
+	work.Go(func() error {
+		defer func() {
+			for _, p := range pipes {
+				close(p)
+			}
+		}()
+		for i := -1; i < len(sorted); i++ {
+			data := head
+			if i >= 0 {
+				var err error
+				if data, err = sorted[i].data(); err != nil {
+					return err
+				}
+			}
+			for _, p := range pipes {
+				select {
+				case p <- data:
+				case <-ctx.Done(): // a writer failed, which says why
+					return nil
+				}
 			}
 		}
-		if _, err := w.Write(t.Data); err != nil {
-			return err
-		}
-	}
-	return nil
+		return nil
+	})
+	return work.Wait()
 }
 
-// made is what Make gives, if it has the right size.
-func (t Tensor) made() ([]byte, error) {
+// data are the tensor's bytes: what Make gives, if it has the right size.
+func (t Tensor) data() ([]byte, error) {
+	if t.Make == nil {
+		return t.Data, nil
+	}
 	data, err := t.Make()
 	if err != nil {
 		return nil, fmt.Errorf("tensor %q: %w", t.Name, err)

@@ -212,6 +212,15 @@ func Read(dir string) (*Manifest, error) {
 	return m, nil
 }
 
+// ReadVerified is Read and [Manifest.Verify].
+func ReadVerified(dir string) (*Manifest, error) {
+	m, err := Read(dir)
+	if err == nil {
+		err = m.Verify(dir)
+	}
+	return m, err
+}
+
 // check refuses what is inconsistent.
 func (m *Manifest) check() error {
 	if m.Format != Format {

@@ -4,19 +4,14 @@
 package program
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 
 	onnx "github.com/owulveryck/onnx-go"
 	"github.com/owulveryck/onnx-go/backend/simple"
 
 	"march/graphgen"
-	"march/graphgen/atomicfile"
 	"march/trainloop/safetensors"
 	"march/variants"
 	"march/variants/manifest"
@@ -90,77 +85,6 @@ func DefaultBatch(c variants.Config, length int) int {
 	return 1
 }
 
-// Write makes the folder dir and writes the program into it; the manifest comes last, so
-// that a folder with a manifest is whole.
-func Write(dir string, v variants.Variant, o Options) (*manifest.Manifest, error) {
-	m, err := write(dir, v, o)
-	if err != nil {
-		return nil, fmt.Errorf("variant %s: %w", v.FullName(), err)
-	}
-	return m, nil
-}
-
-func write(dir string, v variants.Variant, o Options) (*manifest.Manifest, error) {
-	if err := v.Config.Validate(); err != nil {
-		return nil, err
-	}
-	if o.Target == "" {
-		o.Target = graphgen.Portable
-	}
-	if o.Opset == 0 {
-		o.Opset = graphgen.Opset
-	}
-	if o.Precision == "" {
-		o.Precision = "fp32"
-	}
-	if o.Recompute == "" {
-		o.Recompute = "none"
-	}
-	if o.Length == 0 {
-		o.Length = v.Config.Length
-	}
-	if o.Batch == 0 {
-		o.Batch = DefaultBatch(v.Config, o.Length)
-	}
-	if o.Graphs == nil {
-		o.Graphs = Graphs()
-	}
-	if err := o.check(v.Config); err != nil {
-		return nil, err // before an older program in the folder is touched
-	}
-	m, err := describe(v, o)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return nil, err
-	}
-	// A manifest that stays while the files change would vouch for a mixture.
-	if err := os.Remove(filepath.Join(dir, manifest.File)); err != nil && !os.IsNotExist(err) {
-		return nil, err
-	}
-	for _, name := range append(Graphs(), "training") { // nor may a graph of an older program stay beside the new one
-		if err := os.Remove(filepath.Join(dir, name+".onnx")); err != nil && !os.IsNotExist(err) {
-			return nil, err
-		}
-	}
-	w := &writer{dir: dir, variant: v, options: o, m: m}
-	if err := w.start(); err != nil {
-		return nil, err
-	}
-	for _, name := range o.Graphs {
-		if err := w.graph(name); err != nil {
-			return nil, fmt.Errorf("%s.onnx: %w", name, err)
-		}
-	}
-	if o.TrainingInfo {
-		if err := w.training(); err != nil {
-			return nil, fmt.Errorf("%s: %w", TrainingFile, err)
-		}
-	}
-	return m, m.Write(dir)
-}
-
 // check refuses what no program can be made of.
 func (o Options) check(c variants.Config) error {
 	if _, err := graphgen.ParseTarget(string(o.Target)); err != nil {
@@ -220,46 +144,6 @@ func describe(v variants.Variant, o Options) (*manifest.Manifest, error) {
 	}
 	manifest.Place(m.Teacher)
 	return m, err
-}
-
-type writer struct {
-	dir     string
-	variant variants.Variant
-	options Options
-	m       *manifest.Manifest
-	weights map[string]graphgen.External
-}
-
-// start writes the start values and notes where each lies, for infer.onnx.
-func (w *writer) start() error {
-	params, err := w.variant.Config.Parameters()
-	if err != nil {
-		return err
-	}
-	tensors := make([]safetensors.Tensor, len(params))
-	for i, p := range params {
-		tensors[i] = safetensors.Tensor{Name: p.Name, DType: "F32", Shape: p.Shape, Make: func() ([]byte, error) { return w.startOf(p) }}
-	}
-	path := filepath.Join(w.dir, InitFile)
-	if err := safetensors.WriteFile(path, tensors, map[string]string{"format": "pt", "producer": "march", "variant": w.variant.FullName()}); err != nil {
-		return err
-	}
-	f, err := safetensors.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	w.weights = map[string]graphgen.External{}
-	for _, t := range f.Tensors() {
-		w.weights[t.Name] = graphgen.External{File: InitFile, Offset: t.Offset, Length: t.Bytes}
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	sum, err := atomicfile.SHA256(path)
-	w.m.Files[InitFile] = manifest.Digest{Bytes: info.Size(), SHA256: sum}
-	return err
 }
 
 // startOf are a parameter's start values.
@@ -326,58 +210,12 @@ func (w *writer) encoding(name string) graphgen.EncodeOptions {
 	return enc
 }
 
-// graph writes one graph.
-func (w *writer) graph(name string) error {
-	p, err := w.compile(name)
-	if err != nil {
-		return err
-	}
-	enc := w.encoding(name)
-	b, err := p.Encode(enc)
-	if err != nil {
-		return err
-	}
-	w.m.Graphs[name] = describeGraph(name+".onnx", p.Graph, enc.Weights)
-	return w.write(name+".onnx", b)
-}
-
-// write reads a model back and gives it its name.
-func (w *writer) write(file string, b []byte) error {
-	if err := ReadBack(b); err != nil {
-		return err
-	}
-	w.digest(file, b)
-	return atomicfile.WriteFile(filepath.Join(w.dir, file), b)
-}
-
-// training writes the model and its training step in one file.
-func (w *writer) training() error {
-	infer, err := w.compile("infer")
-	if err != nil {
-		return err
-	}
-	step, err := w.compile("step")
-	if err != nil {
-		return err
-	}
-	b, err := graphgen.EncodeTraining(infer, step, w.encoding("training"))
-	if err != nil {
-		return err
-	}
-	return w.write(TrainingFile, b)
-}
-
 // served are the sizes of the graphs that do not train.
 func (w *writer) served(d variants.Dims) variants.Dims {
 	if !w.options.Static {
 		return variants.Dims{}
 	}
 	return variants.Dims{Batch: d.Batch, Length: d.Length, Decoder: d.Decoder}
-}
-
-func (w *writer) digest(file string, b []byte) {
-	sum := sha256.Sum256(b)
-	w.m.Files[file] = manifest.Digest{Bytes: int64(len(b)), SHA256: hex.EncodeToString(sum[:])}
 }
 
 func updateRanges(ranges []manifest.Range) []variants.Range {

@@ -26,8 +26,14 @@ func (l *Lab) SaveBatches(c Cell, file string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := l.program(c, s, from); err != nil {
+	p, err := l.program(c, s, from)
+	if err != nil {
 		return 0, err
+	}
+	if p != nil {
+		if _, err := p.Wait(); err != nil {
+			return 0, err
+		}
 	}
 	n := int(s.Steps) * s.MicroBatches()
 	return n, trainloop.WriteBatches(file, batches, 0, int64(n), map[string]string{"producer": "march", "micro_batches_per_step": strconv.Itoa(s.MicroBatches())})

@@ -157,7 +157,8 @@ func (l *Lab) smaller(c Cell) (int, bool) {
 		return 0, false
 	}
 	b, ok := SmallerBatch(cmp.Or(c.tried, s.MicroBatch))
-	return b, ok && os.Remove(filepath.Join(c.Dir, trainloop.SettingsFile)) == nil
+	err = os.Remove(filepath.Join(c.Dir, trainloop.SettingsFile))
+	return b, ok && (err == nil || errors.Is(err, fs.ErrNotExist)) // it is written when all fits into memory
 }
 
 // SmallerBatch is the micro-batch that is tried where a GPU's memory is too small for one: its largest divisor below it. ok is
@@ -197,14 +198,18 @@ func (l *Lab) train(ctx context.Context, c Cell, resume bool) (*trainloop.Result
 			return nil, err
 		}
 	}
-	if err := l.program(c, s, from); err != nil {
+	p, err := l.program(c, s, from)
+	if err != nil {
 		return nil, err
+	}
+	if p != nil {
+		defer p.Wait() // whatever happens: the folder may be written into again
 	}
 	if err := l.saveTokenizer(c.Dir); err != nil {
 		return nil, err
 	}
 	o := trainloop.Options{
-		Dir: c.Dir, Program: ProgramDir(c.Dir), Settings: s, Training: c.Variant.Config.Training, Runtime: l.Runtime, Batches: batches,
+		Dir: c.Dir, Program: ProgramDir(c.Dir), Writing: p, Settings: s, Training: c.Variant.Config.Training, Runtime: l.Runtime, Batches: batches,
 		Teacher: teacher, CUDAGraph: l.CUDAGraph, Resume: resume, Override: l.Override, Diverged: l.Diverged, SaveEvery: l.SaveEvery, ValidateEvery: l.ValidateEvery,
 		OnStep: func(m trainloop.Metric) {
 			if l.Progress.Step != nil {
@@ -233,8 +238,9 @@ func (l *Lab) batches(c Cell, s trainloop.Settings) (*corpus.Shuffled, error) {
 		DocumentMask: c.Variant.Config.Training.DocumentMask}, c.Seed)
 }
 
-// program writes the run's program unless the folder has it.
-func (l *Lab) program(c Cell, s trainloop.Settings, from *export.Imported) error {
+// program begins to write the run's program unless the folder has it. It is nil where the folder has another one, which training
+// refuses.
+func (l *Lab) program(c Cell, s trainloop.Settings, from *export.Imported) (*program.Writing, error) {
 	dir := ProgramDir(c.Dir)
 	o := program.Options{
 		Target: l.Target, Precision: GraphPrecision(s.Precision), Deterministic: s.Deterministic, Recompute: l.Recompute, LossChunks: l.LossChunks,
@@ -245,19 +251,18 @@ func (l *Lab) program(c Cell, s trainloop.Settings, from *export.Imported) error
 	if m, err := manifest.Read(dir); err == nil {
 		config, err := compact(m.Config)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		same := config == string(s.Config) && m.Precision == o.Precision && m.Batch == s.MicroBatch && m.Length == s.Length && m.Seed == s.Seed && m.Init == s.Init
 		// A run that goes on elsewhere gets the operators of that place.
 		if same && m.Target == s.Target && program.SameMemory(m, o) && m.Verify(dir) == nil {
-			return nil
+			return program.Written(m), nil
 		}
 		if _, err := trainloop.ReadSettings(c.Dir); err == nil && !same && !l.Override {
-			return nil // trainloop compares settings and says what differs
+			return nil, nil // trainloop compares settings and says what differs
 		}
 	}
-	_, err := program.Write(dir, c.Variant, o)
-	return err
+	return program.Begin(dir, c.Variant, o)
 }
 
 // inTraining is the model of the parameters in training.

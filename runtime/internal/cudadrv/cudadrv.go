@@ -165,7 +165,7 @@ func (d *Device) Copy(to, from unsafe.Pointer, bytes int) error {
 }
 
 // staged is up to which size an upload is copied aside, so that the caller need not wait.
-const staged = 8 << 20
+const staged = 1 << 20
 
 // Upload copies src to the device, behind what is queued. src may be changed afterwards.
 func (d *Device) Upload(to unsafe.Pointer, src []byte) error {

@@ -29,7 +29,7 @@ typedef int result;                        // CUresult or cublasStatus_t, 0 wher
   F(cuEventElapsedTime, float *, void *, void *)
 
 // cublasLtMatmulAlgo_t and cublasLtMatmulHeuristicResult_t, whose sizes are part of the interface.
-typedef struct { uint64_t data[8]; } algorithm;
+typedef launch_algorithm algorithm;
 typedef struct {
   algorithm algo;
   size_t workspace;
@@ -41,6 +41,7 @@ typedef struct {
 #define CUBLASLT(F)                                                                                            \
   F(cublasLtCreate, void **)                                                                                   \
   F(cublasLtDestroy, void *)                                                                                   \
+  F(cublasLtMatmulAlgoCheck, void *, void *, void *, void *, void *, void *, const algorithm *, heuristic *)   \
   F(cublasLtMatmulDescCreate, void **, int, int)                                                               \
   F(cublasLtMatmulDescDestroy, void *)                                                                         \
   F(cublasLtMatmulDescSetAttribute, void *, int, const void *, size_t)                                         \
@@ -55,6 +56,7 @@ typedef struct {
 #define DECLARE(name, ...) static result (*name)(__VA_ARGS__);
 DRIVER(DECLARE)
 CUBLASLT(DECLARE)
+static size_t (*cublasLtGetVersion)(void);
 
 static char *copy(const char *text) {
   char *c = strdup(text);
@@ -107,7 +109,10 @@ static void open_libraries(void) {
     return;
   }
   CUBLASLT(FIND)
+  FIND(cublasLtGetVersion)
 }
+
+uint64_t launch_version(void) { return cublasLtGetVersion ? cublasLtGetVersion() : 0; }
 
 char *launch_open(void) {
   pthread_once(&opened.once, open_libraries);
@@ -342,7 +347,9 @@ static char *quickest(launch_device *d, const launch_shape *s, product *p, heuri
   return NULL;
 }
 
-char *launch_product(launch_device *d, const launch_shape *s, void **made) {
+static char *choose(launch_device *d, const launch_shape *s, product *p);
+
+char *launch_product(launch_device *d, const launch_shape *s, launch_algorithm *chosen, void **made) {
   TRY(cuCtxSetCurrent, d->context);
   product *p = calloc(1, sizeof *p);
   if (!p) return copy("out of memory");
@@ -367,6 +374,19 @@ char *launch_product(launch_device *d, const launch_shape *s, void **made) {
   TRY(cublasLtMatrixLayoutCreate, &p->b, in, s->trans_a ? s->m : s->k, s->trans_a ? s->k : s->m, s->lda);
   TRY(cublasLtMatrixLayoutCreate, &p->c, out, s->n, s->m, s->ldd);
   TRY(cublasLtMatrixLayoutCreate, &p->d, out, s->n, s->m, s->ldd);
+  static const launch_algorithm none;
+  heuristic fits = {.state = -1};
+  if (memcmp(chosen, &none, sizeof none) && cublasLtMatmulAlgoCheck(d->lt, p->operation, p->a, p->b, p->c, p->d, chosen, &fits) == 0 &&
+      fits.state == 0 && fits.workspace <= WORKSPACE) {
+    p->algo = *chosen;
+    return NULL;
+  }
+  char *message = choose(d, s, p);
+  *chosen = p->algo;
+  return message;
+}
+
+static char *choose(launch_device *d, const launch_shape *s, product *p) {
   void *preference;
   TRY(cublasLtMatmulPreferenceCreate, &preference);
   size_t workspace = WORKSPACE;

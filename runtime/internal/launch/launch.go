@@ -35,6 +35,7 @@ type Device struct {
 	c        *C.launch_device
 	compiler *nvrtc.Compiler
 	tf32     bool
+	chosen   choices
 
 	mu       sync.Mutex
 	modules  map[string]unsafe.Pointer
@@ -45,7 +46,8 @@ type Device struct {
 // Options say how a device works.
 type Options struct {
 	Context, Stream unsafe.Pointer // CUcontext and CUstream
-	Capability      string         // of the GPU, such as "9.0"
+	GPU             string         // its name
+	Capability      string         // and its generation, such as "9.0"
 	Deterministic   bool           // no choice by clock, no sums in whatever order
 	TF32            bool           // of float32 products' factors
 }
@@ -66,7 +68,7 @@ func Open(o Options) (*Device, error) {
 	if _, err := compiler.Compile("probe.cu", `extern "C" __global__ void probe() {}`, nil); err != nil {
 		return nil, err
 	}
-	d := &Device{compiler: compiler, tf32: o.TF32, modules: map[string]unsafe.Pointer{}, products: map[C.launch_shape]unsafe.Pointer{}}
+	d := &Device{compiler: compiler, tf32: o.TF32, chosen: choicesOn(o, uint64(C.launch_version())), modules: map[string]unsafe.Pointer{}, products: map[C.launch_shape]unsafe.Pointer{}}
 	if err := take(C.launch_device_new(o.Context, o.Stream, flag(o.Deterministic), &d.c)); err != nil {
 		return nil, err
 	}
@@ -221,8 +223,14 @@ func (d *Device) product(p kernels.Product) (unsafe.Pointer, error) {
 		return made, nil
 	}
 	var made unsafe.Pointer
-	if err := take(C.launch_product(d.c, &s, &made)); err != nil {
+	shape := fmt.Sprintf("%+v", s)
+	known := d.chosen.read(shape)
+	algo := known
+	if err := take(C.launch_product(d.c, &s, (*C.launch_algorithm)(unsafe.Pointer(&algo)), &made)); err != nil {
 		return nil, fmt.Errorf("[%d,%d]·[%d,%d]: %w", p.M, p.K, p.K, p.N, err)
+	}
+	if algo != known {
+		d.chosen.keep(shape, algo)
 	}
 	d.products[s] = made
 	return made, nil

@@ -59,8 +59,16 @@ typedef struct {
   int tf32;
 } launch_shape;
 
-// launch_product chooses an algorithm: the quickest of a few runs on memory of its own; the first of cuBLASLt's own
-// order on a deterministic device.
-char *launch_product(launch_device *device, const launch_shape *shape, void **product);
+// What cuBLASLt calls an algorithm; all zero is none. It may be kept for the same version of cuBLASLt.
+typedef struct {
+  uint64_t data[8];
+} launch_algorithm;
+
+// launch_product chooses an algorithm: the one given, where there is one that fits; else the quickest of a few runs on memory of
+// its own; the first of cuBLASLt's own order on a deterministic device. The one chosen is left in algorithm.
+char *launch_product(launch_device *device, const launch_shape *shape, launch_algorithm *algorithm, void **product);
+
+// launch_version is cuBLASLt's.
+uint64_t launch_version(void);
 
 #endif

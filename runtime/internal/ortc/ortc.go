@@ -215,14 +215,27 @@ func (l *Library) Deterministic(options unsafe.Pointer) error {
 	return take(C.ortc_deterministic(l.api, options))
 }
 
-var signals sync.Mutex
+// signals counts the calls of KeepSignals that are under way.
+var signals struct {
+	sync.Mutex
+	calls int
+}
 
 // KeepSignals calls f and puts back the signal handlers that it replaced, as CUDA's start
 // does: Go's own would be gone, and Ctrl-C would end the process in the middle of a step.
+// Of calls at the same time the first one knows Go's handlers, and each puts them back.
 func KeepSignals(f func() error) error {
 	signals.Lock()
-	defer signals.Unlock()
-	C.ortc_signals_save()
-	defer C.ortc_signals_restore()
+	if signals.calls == 0 {
+		C.ortc_signals_save()
+	}
+	signals.calls++
+	signals.Unlock()
+	defer func() {
+		signals.Lock()
+		defer signals.Unlock()
+		C.ortc_signals_restore()
+		signals.calls--
+	}()
 	return f()
 }

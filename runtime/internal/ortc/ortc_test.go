@@ -3,10 +3,12 @@ package ortc
 import (
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"unsafe"
 
@@ -115,5 +117,48 @@ func TestOpenRefuses(t *testing.T) {
 		if l, err := Open(path); err == nil {
 			t.Errorf("%s: opened %+v", path, l)
 		}
+	}
+}
+
+// TestKeepSignals: of calls at the same time each puts Go's handlers back, whatever order they begin and end in.
+func TestKeepSignals(t *testing.T) {
+	caught := func() bool {
+		b, err := os.ReadFile("/proc/self/status")
+		if err != nil {
+			t.Skip("the kernel says nowhere which signals are caught: ", err)
+		}
+		_, rest, _ := strings.Cut(string(b), "SigCgt:")
+		mask, err := strconv.ParseUint(strings.Fields(rest)[0], 16, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return mask>>(uint(syscall.SIGUSR2)-1)&1 == 1
+	}
+	replace := func() error { signal.Ignore(syscall.SIGUSR2); return nil }
+	defer signal.Reset(syscall.SIGUSR2)
+	if !caught() {
+		t.Fatal("Go catches no SIGUSR2: the test tells nothing")
+	}
+	inner, end, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	err := KeepSignals(func() error {
+		if err := replace(); err != nil || caught() {
+			t.Error("the handler was not replaced")
+		}
+		go func() {
+			defer close(done)
+			KeepSignals(func() error { close(inner); <-end; return nil }) // begins while another's handlers stand
+		}()
+		<-inner
+		return nil
+	})
+	if err != nil || !caught() {
+		t.Errorf("the first to begin did not put the handlers back (%v)", err)
+	}
+	close(end)
+	if <-done; !caught() {
+		t.Error("the last to end put back what it found")
+	}
+	if err := KeepSignals(replace); err != nil || !caught() {
+		t.Errorf("a call by itself did not put the handlers back (%v)", err)
 	}
 }
