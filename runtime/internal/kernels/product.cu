@@ -19,6 +19,7 @@ struct alignas(64) Map { u64 words[16]; };
 #define BOX (STEP * STEP * 2) // bytes
 #define LEFT_BYTES (ROWS / STEP * BOX)
 #define STAGE_BYTES (LEFT_BYTES + COLUMNS / STEP * BOX)
+#define OUT_BYTES (2 * BOX) // of boxes on their way out, for each warpgroup
 
 #define OWN 0x3ffff // of an address in shared memory: what is not the block of the cluster
 
@@ -59,6 +60,16 @@ __device__ __forceinline__ void copy_box_to_both(u32 to, const Map* from, int ro
   asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%2, %3}], [%4], %5;" ::"r"(to),
                "l"(from), "r"(column), "r"(row), "r"(barrier), "h"((u16)3) : "memory");
 }
+// Copies a box from shared memory to a matrix, where it is in it.
+__device__ __forceinline__ void store_box(const Map* to, u32 from, int row, int column) {
+  asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%1, %2}], [%3];\ncp.async.bulk.commit_group;" ::"l"(to), "r"(column), "r"(row), "r"(from)
+               : "memory");
+}
+// Waits until at most LEFT boxes that this thread stores are still read from shared memory.
+template <int LEFT> __device__ __forceinline__ void wait_stores() {
+  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(LEFT) : "memory");
+}
+__device__ __forceinline__ void warpgroup_barrier(int group) { asm volatile("bar.sync %0, 128;" ::"r"(2 + group) : "memory"); }
 
 // d [64,256] = a·b where !add, else += a·b, of 16 terms; SIDEWAYS: the operand's boxes have its terms as rows.
 #define D4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
@@ -86,6 +97,7 @@ struct Ring {
   }
   __device__ __forceinline__ u32 left() const { return memory + stage * STAGE_BYTES; }
   __device__ __forceinline__ u32 right() const { return left() + LEFT_BYTES; }
+  __device__ __forceinline__ u32 behind() const { return memory + STAGES * STAGE_BYTES; }
   __device__ __forceinline__ u32 is_full() const { return full + 8 * stage; }
   __device__ __forceinline__ u32 is_empty() const { return empty + 8 * stage; }
 };
@@ -142,7 +154,7 @@ __device__ __forceinline__ void consume(Ring& ring, float (&d)[128], int steps, 
     end_products();
     if (SIDEWAYS_B && count > 0) {
       add_columns(ring.right(), from, count, sum);
-      asm volatile("bar.sync %0, 128;" ::"r"(2 + threadIdx.x / 128) : "memory"); // all have read before one releases the stage
+      warpgroup_barrier(group); // all have read before one releases the stage
     }
     wait_products<1>();
     if (s > 0) release(ring, before);
@@ -225,6 +237,55 @@ __device__ __forceinline__ void write_tile(float (&d)[128], Out* out, const Out*
   }
 }
 
+// The bias of a thread's columns, two of each eight.
+struct Bias { u32 pairs[COLUMNS / 8]; };
+__device__ __forceinline__ Bias read_bias(const bf16* bias, int column, int columns) {
+  Bias b = {};
+#pragma unroll
+  for (int j = 0; j < COLUMNS / 8; j++)
+    if (bias && column + 8 * j < columns) b.pairs[j] = *reinterpret_cast<const u32*>(bias + column + 8 * j + threadIdx.x % 4 * 2);
+  return b;
+}
+
+// Writes a warpgroup's rows of a tile in bfloat16, box by box by way of shared memory, from where the copying engine takes them while
+// the next tile is multiplied.
+__device__ __forceinline__ void store_tile(const float (&d)[128], const Bias& bias, const Map* out, u32 memory, int row, int column) {
+  const int group = __shfl_sync(0xffffffffu, threadIdx.x / 128, 0), lane = threadIdx.x % 32;
+  memory += group * OUT_BYTES;
+  // Lane l's row of the matrices [8,8] that it gives an address for, two of rows beside two of columns.
+  const u32 mine = (threadIdx.x / 32 % 4 * 16 + lane / 8 % 2 * 8 + lane % 8) * STEP * 2;
+#pragma unroll
+  for (int i = 0; i < COLUMNS / STEP; i++) {
+    const u32 box = memory + i % 2 * BOX;
+    if (threadIdx.x % 128 == 0) wait_stores<1>();
+    warpgroup_barrier(group);
+#pragma unroll
+    for (int j = 0; j < STEP / 8; j += 2) {
+      u32 v[4];
+#pragma unroll
+      for (int k = 0; k < 4; k++) {
+        const int block = i * (STEP / 8) + j + k / 2, at = 4 * block + k % 2 * 2;
+        v[k] = pack_bf16(d[at] + low_bf16(bias.pairs[block]), d[at + 1] + high_bf16(bias.pairs[block]));
+      }
+      asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(box + mine + ((j + lane / 16) ^ lane % 8) * 16), "r"(v[0]), "r"(v[1]),
+                   "r"(v[2]), "r"(v[3]) : "memory");
+    }
+    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+    warpgroup_barrier(group);
+    if (threadIdx.x % 128 == 0) store_box(out, box, row + group * STEP, column + i * STEP);
+  }
+}
+
+// The first tile's way: with an addend, or in float32, thread by thread; else as boxes.
+template <class Out>
+__device__ __forceinline__ void put_tile(float (&d)[128], const Bias& bias, const Map* boxes, Out* out, const Out* biases, const Out* addend, u32 memory, int row,
+                                         int column, int rows, int columns) {
+  if constexpr (sizeof(Out) == 2) {
+    if (!addend) return store_tile(d, bias, boxes, memory, row, column);
+  }
+  write_tile(d, out, biases, addend, row, column, rows, columns);
+}
+
 // Barriers for the ring, ready in both blocks.
 __device__ __forceinline__ Ring make_ring(u64* barriers) {
   extern __shared__ unsigned char memory[];
@@ -247,8 +308,8 @@ __device__ __forceinline__ Ring make_ring(u64* barriers) {
 
 // y_i [M,N_i] = x·w_i + bias_i (+ addend, where there is one product only), of factors products. Blocks: any even number.
 extern "C" __global__ void CLUSTER project(
-    const __grid_constant__ Map x, const __grid_constant__ Map w0, const __grid_constant__ Map w1, const __grid_constant__ Map w2, int factors, int M,
-    int K, int n0, int n1, int n2, const OUT* bias0, const OUT* bias1, const OUT* bias2, const OUT* addend, OUT* y0, OUT* y1, OUT* y2) {
+    const __grid_constant__ Map x, const __grid_constant__ Map w0, const __grid_constant__ Map w1, const __grid_constant__ Map w2,
+    const __grid_constant__ Map out0, const __grid_constant__ Map out1, const __grid_constant__ Map out2, int factors, int M, int K, int n0, int n1, int n2, const OUT* bias0, const OUT* bias1, const OUT* bias2, const OUT* addend, OUT* y0, OUT* y1, OUT* y2) {
   __shared__ u64 barriers[2 * STAGES];
   Ring ring = make_ring(barriers);
   const u32 rank = cluster_rank();
@@ -270,9 +331,13 @@ extern "C" __global__ void CLUSTER project(
     for (int u = blockIdx.x / 2; u < units; u += gridDim.x / 2) {
       int c = u % across, i = c < c0 ? 0 : c < c0 + c1 ? 1 : 2;
       if (i > 0) c -= i == 1 ? c0 : c0 + c1;
+      const OUT* biases = CHOOSE(bias, i);
+      Bias bias = {};
+      if constexpr (sizeof(OUT) == 2) bias = read_bias(reinterpret_cast<const bf16*>(biases), c * COLUMNS, WIDTH(i));
       consume<false, true>(ring, d, steps, 0, 0, sum);
-      write_tile(d, CHOOSE(y, i), CHOOSE(bias, i), addend, u / across * 2 * ROWS + rank * ROWS, c * COLUMNS, M, WIDTH(i));
+      put_tile(d, bias, PICK(out, i), CHOOSE(y, i), biases, addend, ring.behind(), u / across * 2 * ROWS + rank * ROWS, c * COLUMNS, M, WIDTH(i));
     }
+    if (threadIdx.x % 128 == 0) wait_stores<0>();
   }
   __syncwarp();
   cluster_barrier(); // a block that is through may still be written to
@@ -284,11 +349,11 @@ extern "C" __global__ void CLUSTER project(
 // those with one what is left, before it: the parts of dw are then still in the cache when they are added up.
 extern "C" __global__ void CLUSTER project_grad(
     const __grid_constant__ Map x, const __grid_constant__ Map dy0, const __grid_constant__ Map dy1, const __grid_constant__ Map dy2,
-    const __grid_constant__ Map w0, const __grid_constant__ Map w1, const __grid_constant__ Map w2, int factors, int M, int K, int n0, int n1, int n2,
-    const OUT* addend, OUT* dx, const float* more0, const float* more1, const float* more2, float* dw0, float* dw1, float* dw2, float* db0, float* db1,
+    const __grid_constant__ Map w0, const __grid_constant__ Map w1, const __grid_constant__ Map w2, const __grid_constant__ Map out, int factors, int M, int K,
+    int n0, int n1, int n2, const OUT* addend, OUT* dx, const float* more0, const float* more1, const float* more2, float* dw0, float* dw1, float* dw2, float* db0, float* db1,
     float* db2, int splits, int sharers, int alone) {
   __shared__ u64 barriers[2 * STAGES];
-  __shared__ float fold[8][COLUMNS];
+  extern __shared__ unsigned char memory[];
   Ring ring = make_ring(barriers);
   const u32 rank = cluster_rank();
   const int cluster = blockIdx.x / 2, clusters = gridDim.x / 2;
@@ -323,7 +388,7 @@ extern "C" __global__ void CLUSTER project_grad(
     for (int f = 0; f < factors; f++) steps += (WIDTH(f) + STEP - 1) / STEP;
     for (int u = first; u < last; u += stride) {
       consume<false, false>(ring, d, steps, 0, 0, sum);
-      write_tile<OUT>(d, dx, nullptr, addend, u / wide * 2 * ROWS + rank * ROWS, u % wide * COLUMNS, M, K);
+      put_tile<OUT>(d, Bias{}, &out, dx, nullptr, addend, ring.behind(), u / wide * 2 * ROWS + rank * ROWS, u % wide * COLUMNS, M, K);
     }
     if (has) {
       float* db = CHOOSE(db, i);
@@ -331,6 +396,9 @@ extern "C" __global__ void CLUSTER project_grad(
       consume<true, true>(ring, d, end - begin, part * count, count, sum);
       write_tile<float>(d, CHOOSE(dw, i) + (long long)split * K * WIDTH(i), nullptr, CHOOSE(more, i), row, c * COLUMNS, K, WIDTH(i));
       if (count > 0) {
+        auto fold = reinterpret_cast<float(*)[COLUMNS]>(memory + (ring.behind() - shared_address(memory))); // [8][COLUMNS]
+        if (threadIdx.x % 128 == 0) wait_stores<0>();
+        asm volatile("bar.sync 1, 256;" ::: "memory");
         for (int j = 0; j < 8; j++) fold[threadIdx.x / 32][threadIdx.x % 32 * 8 + j] = sum[j];
         asm volatile("bar.sync 1, 256;" ::: "memory");
         float s = 0;
@@ -338,6 +406,7 @@ extern "C" __global__ void CLUSTER project_grad(
         if (c * COLUMNS + threadIdx.x < WIDTH(i)) db[(long long)(split * sharers + part) * WIDTH(i) + c * COLUMNS + threadIdx.x] = s;
       }
     }
+    if (threadIdx.x % 128 == 0) wait_stores<0>();
   }
   __syncwarp();
   cluster_barrier();

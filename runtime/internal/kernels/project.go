@@ -13,7 +13,7 @@ const (
 	tileColumns = 256
 	sumStep     = 64 // terms of a sum that come at once
 	tileThreads = 384
-	tileShared  = 4*(128+256)*sumStep*2 + 1024
+	tileShared  = 4*(128+256)*sumStep*2 + 2*2*sumStep*sumStep*2 + 1024 // of stages, of boxes on their way out; begun at a multiple of 1,024
 	clusters    = multiprocessors / 2
 
 	// MaxProjections is how many products one launch takes.
@@ -101,7 +101,9 @@ func (s shared) sizes() []Arg {
 
 // forward writes all y; an addend of y is possible where there is one.
 func (s shared) forward(out Type, addend Arg) Step {
+	of := func(p projection) Arg { return p.y.Boxes(s.m, p.columns) } // of outputs in bfloat16; else it is not read
 	args := append([]Arg{s.x.Boxes(s.m, s.k)}, s.weights()...)
+	args = append(args, s.three(of, of(s.list[0]))...)
 	args = append(args, s.sizes()...)
 	args = append(args, s.three(func(p projection) Arg { return p.bias }, null)...)
 	args = append(args, addend)
@@ -113,7 +115,10 @@ func (s shared) forward(out Type, addend Arg) Step {
 
 // division is how clusters share the tiles of gradients: those of dw are cut into splits parts of the sum over rows, one for a cluster;
 // clusters without one make alone tiles of dx each.
-type division struct{ splits, alone int }
+type division struct {
+	splits, alone int
+	busy          float64 // share of the time that clusters multiply
+}
 
 // divide looks for what ends soonest; ok is false where the tiles of dw are more than the clusters.
 func (s shared) divide() (best division, ok bool) {
@@ -140,13 +145,14 @@ func (s shared) divide() (best division, ok bool) {
 				cost += float64((splits+1)*s.k*columns) * 4 / 1.6e6 // bytes, by those that are added up in a step's time
 			}
 			if !ok || cost < least {
-				best, least, ok = division{splits, alone}, cost, true
+				best, least, ok = division{splits: splits, alone: alone}, cost, true
 			}
 			if left == 0 {
 				break
 			}
 		}
 	}
+	best.busy = (float64(tiles*rowSteps) + float64(units)*(steps-tileEnd)) / clusters / least
 	return best, ok
 }
 
@@ -177,7 +183,8 @@ func (s shared) backward(dx Arg, out Type, addend Arg, d division) (steps []Step
 	of := func(f func(p projection) Arg) []Arg { return s.three(f, null) }
 	addDW := of(func(p projection) Arg { return p.addDW })
 	args := append([]Arg{s.x.Boxes(s.m, s.k)}, s.gradients()...)
-	args = append(append(args, s.weights()...), s.sizes()...)
+	args = append(append(args, s.weights()...), dx.Boxes(s.m, s.k))
+	args = append(args, s.sizes()...)
 	args = append(args, addend, dx)
 	if d.splits > 1 {
 		args = append(args, null, null, null)
@@ -286,19 +293,19 @@ func (s shared) gradientPlan(in Type, dx Arg, out, dw Type, addend Arg) Plan {
 		}
 	}
 	d, ok := s.divide()
-	if !ok || !s.suits() || in != BFloat16 || dw != Float32 || !s.gains() {
+	if !ok || !s.suits() || in != BFloat16 || dw != Float32 || !s.gains(d) {
 		return other
 	}
 	steps, scratch := s.backward(dx, out, addend, d)
 	return Plan{Steps: steps, Scratch: scratch, Elsewhere: &other}
 }
 
-// gains reports whether the gradients take less time than cuBLASLt's products: where there is more to do than the two of a large matrix,
-// up to the largest that were measured.
-func (s shared) gains() bool {
+// gains reports whether the gradients take less time than cuBLASLt's products, as measured: where there is more to do than the two of one
+// large matrix, or clusters are busy.
+func (s shared) gains(d division) bool {
 	size := 0
 	for _, p := range s.list {
 		size += s.k * p.columns
 	}
-	return size <= 1<<20 && (len(s.list) > 1 || s.list[0].db != null || size <= 1<<19)
+	return d.busy >= 0.85 || size <= 1<<20 && (len(s.list) > 1 || s.list[0].db != null)
 }

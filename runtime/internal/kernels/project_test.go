@@ -99,6 +99,9 @@ func TestProjectionPlans(t *testing.T) {
 		{gradientsNode(16384, 512, true, 512, 512, 512), 2, 0, 6, 6},
 		{gradientsNode(16384, 512, false, 512, 512, 512), 2, 0, 0, 6},
 		{gradientsNode(16384, 2048, false, 2048, 2048), 0, 4, 0, 0},
+		{gradientsNode(16384, 1024, false, 1024, 1024, 1024), 1, 0, 0, 6},
+		{gradientsNode(16384, 512, false, 1408, 1408), 0, 4, 0, 0},
+		{gradientsNode(16384, 512, false, 2048), 2, 0, 0, 2},
 		{Node{Op: "LinearGrad", In: []Tensor{half(16384, 512), half(16384, 2048), half(2048, 512)}, Out: []Tensor{half(16384, 2048), f32(2048, 512), f32(512)}}, 2, 0, 2, 2},
 		{Node{Op: "LinearGrad", In: []Tensor{half(16384, 512), half(16384, 2048), half(2048, 512)}, Out: []Tensor{half(16384, 2048), f32(2048, 512)}}, 0, 2, 0, 0},
 		{Node{Op: "LinearGrad", In: []Tensor{f32(16384, 512), f32(16384, 512), f32(512, 512)}, Out: []Tensor{f32(16384, 512), f32(512, 512)}}, 0, 2, 0, 0},
@@ -120,7 +123,7 @@ func TestProjectionScratch(t *testing.T) {
 	p := planOf(t, gradientsNode(16384, 512, true, 512, 256, 512))
 	make, fold := p.Steps[0].(Launch), p.Steps[1].(Launch)
 	d, _ := shared{m: 16384, k: 512, list: []projection{{columns: 512}, {columns: 256}, {columns: 512}}}.divide()
-	const dw, db = 18, 21 // places in project_grad's arguments
+	const dw, db = 19, 22 // places in project_grad's arguments
 	at := 0
 	for i, columns := range []int{512, 256, 512} {
 		for _, c := range []struct{ made, added, bytes int }{{dw + i, i, d.splits * 512 * columns * 4}, {db + i, 14 + i, d.splits * 4 * columns * 4}} {
