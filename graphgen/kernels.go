@@ -14,9 +14,12 @@ type kernelOp struct {
 	addends         map[int]int
 }
 
-// adds is the output that input i is added to.
-func (k kernelOp) adds(i int) (output int, ok bool) {
-	for o, slot := range k.addends {
+// adds is the output that a node's input i is added to.
+func (n *Node) adds(i int) (output int, ok bool) {
+	if n.Op.Name == "ProjectionsGrad" {
+		return projectionAdds(len(n.In), i)
+	}
+	for o, slot := range kernelOps[n.Op.Name].addends {
 		if slot == i {
 			return o, true
 		}
@@ -27,6 +30,8 @@ func (k kernelOp) adds(i int) (output int, ok bool) {
 var kernelOps = map[string]kernelOp{
 	"Linear":             {inputs: 4, outputs: 1, addends: map[int]int{0: 3}},             // A, B, bias, addend
 	"LinearGrad":         {inputs: 6, outputs: 3, addends: map[int]int{0: 3, 1: 4, 2: 5}}, // dy, x, w, addends; dx, dw, db
+	"Projections":        {inputs: 7, outputs: 3},                                         // x, then w, bias of each; y of each
+	"ProjectionsGrad":    {inputs: 14, outputs: 7},                                        // x, addend, then dy, w, addends of each; dx, dw of each, db of each
 	"FlashAttention":     {inputs: 6, outputs: 2},                                         // q, k, v, bias, lengths, seed; y, lse
 	"FlashAttentionGrad": {inputs: 9, outputs: 4},                                         // … y, lse, dy; dq, dk, dv, dbias
 	"Normalize":          {inputs: 4, outputs: 3},                                         // x, weight, bias, residual; y, stats, sum
@@ -102,7 +107,7 @@ func withInput(k *Node, in []*Tensor, at int, x *Tensor) []*Tensor {
 // fuse makes march's kernels of what stands beside them: products with their addends, sums of a gradient's columns with
 // the gradient, accumulators with what is added to them.
 func fuse(src *Graph) *Graph {
-	for _, pass := range []func(*Graph) *Graph{linears, wideProducts, dropouts, columnSums, foldAddends, productGradients, copies} {
+	for _, pass := range []func(*Graph) *Graph{linears, wideProducts, dropouts, columnSums, foldAddends, productGradients, projections, projectionGradients, copies} {
 		src = prune(pass(src))
 	}
 	return src

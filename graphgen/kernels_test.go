@@ -51,7 +51,7 @@ func TestFused(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]int{
-		"march.Linear": 6, "march.LinearGrad": 6, "march.FlashAttention": 1, "march.FlashAttentionGrad": 1, "march.Normalize": 2, "march.NormalizeGrad": 2,
+		"march.Linear": 3, "march.LinearGrad": 3, "march.Projections": 1, "march.ProjectionsGrad": 1, "march.FlashAttention": 1, "march.FlashAttentionGrad": 1, "march.Normalize": 2, "march.NormalizeGrad": 2,
 		"march.Activate": 1, "march.ActivateGrad": 1, "march.FusedLossHead": 1, "march.EmbeddingSum": 1,
 		"Gather": 1, "Cast": 13,
 	}
@@ -108,6 +108,80 @@ func TestFusedOptimizer(t *testing.T) {
 	for _, name := range []string{"p", "m", "v"} {
 		if err := c.Graph.SafeInPlace(name, name+".new"); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// TestProjections: products of one x are one node where they stand beside each other, at most three of them, and their gradients too; a
+// result that is read before the next product, another kernel between, or another x keeps them apart.
+func TestProjections(t *testing.T) {
+	const rows, width = 16, 8
+	for _, c := range []struct {
+		name            string
+		products        int
+		bias, between   bool // a norm of the first result, which the second product's factor waits for
+		forward, single int
+	}{
+		{"two", 2, true, false, 1, 0},
+		{"three without bias", 3, false, false, 1, 0},
+		{"four", 4, true, false, 1, 1},
+		{"a kernel between", 2, true, true, 0, 2},
+	} {
+		g := New()
+		err := Build(func() error {
+			x := g.Input("x", BFloat16, rows, width)
+			params := []*Tensor{x}
+			into := map[*Tensor]*Tensor{}
+			param := func(name string, shape ...int) *Tensor {
+				p := g.Input(name, Float32, shape...)
+				params, into[p] = append(params, p), g.Input(name+".grad", Float32, shape...)
+				return Cast(p, BFloat16)
+			}
+			var sum *Tensor
+			for i := range c.products {
+				name := string(rune('a' + i))
+				w, bias := param(name, width, width), (*Tensor)(nil)
+				if c.bias {
+					bias = param(name+".bias", width)
+				}
+				y := Linear(x, w, bias)
+				if c.between {
+					y = RMSNorm(y, param(name+".norm", width), 1e-5)
+				}
+				y = Mul(y, y)
+				if sum == nil {
+					sum = y
+				} else {
+					sum = Add(sum, y)
+				}
+			}
+			loss := ReduceSum(Cast(sum, Float32), false, 0, 1)
+			grads, err := Gradients(loss, params, into)
+			if err != nil {
+				return err
+			}
+			for i, p := range params {
+				g.Output(p.Name()+".grad.new", grads[i])
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := g.Compile(Fused)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := p.Graph.Histogram()
+		if h["march.Projections"] != c.forward || h["march.Linear"] != c.single || h["march.ProjectionsGrad"] != c.forward || h["march.LinearGrad"] != c.single {
+			t.Errorf("%s: got %v", c.name, h)
+		}
+		for _, in := range p.Graph.Inputs() {
+			if into := in.Name() + ".new"; slices.ContainsFunc(p.Graph.Outputs(), func(o Output) bool { return o.Name == into }) {
+				if err := p.Graph.SafeInPlace(in.Name(), into); err != nil {
+					t.Errorf("%s: %v", c.name, err)
+				}
+			}
 		}
 	}
 }

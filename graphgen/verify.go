@@ -153,7 +153,7 @@ func (n *Node) passesMemoryOn() bool {
 
 // readsBeforeWriting reports whether input i may share the output's memory.
 func (n *Node) readsBeforeWriting(i int) bool {
-	if out, ok := kernelOps[n.Op.Name].adds(i); ok {
+	if out, ok := n.adds(i); ok {
 		return n.Out[out].Shape().Equal(n.In[i].Shape())
 	}
 	if !n.In[i].Shape().Equal(n.Out[0].Shape()) {

@@ -47,10 +47,32 @@ func kernelCases() (list []kernelCase) {
 			add("GLU of "+kind+" "+name, func(x []*graphgen.Tensor) *graphgen.Tensor { return graphgen.GLU(kind, x[0], x[1]) }, away(s[0], s[1]), in(s[0], s[1]))
 		}
 	}
-	for _, s := range [][3]int{{1, 8, 8}, {64, 64, 64}, {100, 72, 200}, {512, 512, 1536}} {
+	for _, s := range [][3]int{{1, 8, 8}, {64, 64, 64}, {100, 72, 200}, {512, 512, 1536}, {1100, 264, 520}} {
 		add(fmt.Sprintf("Linear %v", s), func(x []*graphgen.Tensor) *graphgen.Tensor {
 			return graphgen.Add(x[3], graphgen.Linear(x[0], x[1], x[2]))
 		}, in(s[0], s[1]), in(s[1], s[2]), in(s[2]), in(s[0], s[2]))
+	}
+	for _, widths := range [][]int{{256, 256, 256}, {512, 200, 264}, {256, 520}, {64, 64, 64}} {
+		for _, bias := range []bool{true, false} {
+			const rows, width = 1100, 264
+			x := []input{in(rows, width)}
+			for _, w := range widths {
+				if x = append(x, in(width, w)); bias {
+					x = append(x, in(w))
+				}
+			}
+			add(fmt.Sprintf("projections %v, biases %v", widths, bias), func(x []*graphgen.Tensor) *graphgen.Tensor {
+				var y []*graphgen.Tensor
+				for i := range widths {
+					if bias {
+						y = append(y, graphgen.Linear(x[0], x[1+2*i], x[2+2*i]))
+					} else {
+						y = append(y, graphgen.Linear(x[0], x[1+i], nil))
+					}
+				}
+				return graphgen.Concat(1, y...)
+			}, x...)
+		}
 	}
 	for _, s := range [][3]int{{1, 8, 16}, {37, 64, 1000}, {64, 40, 1003}, {512, 512, 16384}} { // rows, width, vocabulary
 		labels := make([]int64, s[0])

@@ -76,11 +76,11 @@ func planActivateGrad(n Node) (Plan, error) {
 	}
 	vec := x.Type.vec(columns)
 	s := cut(rows, columns, vec, 12)
-	return Plan{[]Step{
+	return Plan{Steps: []Step{
 		Launch{Source: "activation.cu", Defines: activationDefines(x.Type, vec, kind), Kernel: "activate_grad_sum", Grid: s.grid(), Block: [3]int{32, 8},
 			Args: []Arg{In(0), In(1), Out(0), Scratch(0), Int(rows), Int(columns), Int(s.span)}},
 		fold(Scratch(0), s.down, columns, columns, n.optional(2), Out(1), null, null),
-	}, s.down * columns * 4}, nil
+	}, Scratch: s.down * columns * 4}, nil
 }
 
 // unread refuses an addend whose sum is not wanted.
@@ -128,9 +128,9 @@ func planGateGrad(n Node) (Plan, error) {
 	}
 	vec := x.Type.vec(columns)
 	s := cut(rows, columns, vec, 8)
-	return Plan{[]Step{
+	return Plan{Steps: []Step{
 		Launch{Source: "activation.cu", Defines: activationDefines(x.Type, vec, kind), Kernel: "gate_grad_sum", Grid: s.grid(), Block: [3]int{32, 8},
 			Args: []Arg{In(0), In(1), In(2), Out(0), Out(1), Scratch(0), Int(rows), Int(columns), Int(s.span)}},
 		fold(Scratch(0), s.down, 2*columns, columns, n.optional(3), Out(2), n.optional(4), Out(3)),
-	}, s.down * 2 * columns * 4}, nil
+	}, Scratch: s.down * 2 * columns * 4}, nil
 }

@@ -43,6 +43,10 @@ func everyMacro() (nodes []Node) {
 		}
 		add("DropoutMaskOf", []Tensor{i64()}, []Tensor{tensor(t, 9)}, dropPlace(), "")
 	}
+	for _, out := range []Type{Float32, BFloat16} {
+		x, w := half(4096, 512), half(512, 512)
+		add("Projections", []Tensor{x, w}, []Tensor{tensor(out, 4096, 512)}, nil, "")
+	}
 	add("SumSquares", []Tensor{f32(9)}, []Tensor{f32()}, nil, "")
 	for decay := range 2 {
 		n := adamNode()

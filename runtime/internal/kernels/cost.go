@@ -32,6 +32,20 @@ func CostOf(n Node) Cost {
 		m, k, columns := n.In[1].Shape[0], n.In[1].Shape[1], n.In[0].Last()
 		c.FLOPs = 4 * int64(m) * int64(k) * int64(columns)
 		c.Detail = fmt.Sprintf("[%d,%d]·[%d,%d]", m, k, k, columns)
+	case "Projections":
+		m, k := n.In[0].Rows(), n.In[0].Last()
+		for _, y := range n.Out {
+			c.FLOPs += 2 * int64(y.Elements()) * int64(k)
+			c.Detail += fmt.Sprintf("+%d", y.Last())
+		}
+		c.Detail = fmt.Sprintf("[%d,%d]·[%d,%s]", m, k, k, c.Detail[1:])
+	case "ProjectionsGrad":
+		m, k := n.In[0].Rows(), n.In[0].Last()
+		for i := 2; i < len(n.In); i += 4 {
+			c.FLOPs += 4 * int64(n.In[i].Elements()) * int64(k)
+			c.Detail += fmt.Sprintf("+%d", n.In[i].Last())
+		}
+		c.Detail = fmt.Sprintf("[%d,%d]·[%d,%s]", m, k, k, c.Detail[1:])
 	case "FusedLossHead":
 		c.FLOPs = 6 * int64(n.In[0].Elements()) * int64(n.In[1].Shape[0])
 	case "FlashAttention":

@@ -52,16 +52,14 @@ func planLinearGrad(n Node) (Plan, error) {
 	}
 	c.may(3, "addend of dx", []int{m, k}, n.Out[0].Type)
 	c.may(4, "addend of dw", []int{k, columns}, n.Out[1].Type)
-	dx := Product{A: In(0), B: In(2), C: n.optional(3), D: Out(0), TypeA: dy.Type, TypeD: n.Out[0].Type, M: m, N: k, K: columns,
-		LDA: columns, LDB: columns, LDD: k, TransB: true, Alpha: 1}
-	dw := Product{A: In(1), B: In(0), C: n.optional(4), D: Out(1), TypeA: dy.Type, TypeD: n.Out[1].Type, M: k, N: columns, K: m,
-		LDA: k, LDB: columns, LDD: columns, TransA: true, Alpha: 1}
-	p := Plan{Steps: []Step{dx, dw}}
+	p := projection{columns: columns, w: In(2), dy: In(0), dw: Out(1), addDW: n.optional(4), db: null, addDB: null}
 	if len(n.Out) > 2 {
 		c.out(2, "db", []int{columns}, Float32)
 		c.may(5, "addend of db", []int{columns}, Float32)
-		steps, scratch := columnSum(In(0), dy.Type, m, columns, columns, n.optional(5), Out(2), 0)
-		p.Steps, p.Scratch = append(p.Steps, steps...), scratch
+		p.db, p.addDB = Out(2), n.optional(5)
 	}
-	return p, c.err
+	if c.err != nil {
+		return Plan{}, c.err
+	}
+	return shared{x: In(1), m: m, k: k, list: []projection{p}}.gradientPlan(dy.Type, Out(0), n.Out[0].Type, n.Out[1].Type, n.optional(3)), nil
 }

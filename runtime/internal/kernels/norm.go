@@ -106,9 +106,9 @@ func planNormalizeGrad(n Node) (Plan, error) {
 	l := layoutOf(x.Type, columns, 16)
 	threads := l.lanes * l.groups()
 	blocks := min(ceil(rows, l.groups()), multiprocessors*max(1, 512/threads))
-	return Plan{[]Step{
+	return Plan{Steps: []Step{
 		Launch{Source: "norm.cu", Defines: l.defines(x.Type, weight.Type), Kernel: "normalize_grad", Grid: [3]int{blocks}, Block: [3]int{threads},
 			Args: []Arg{In(0), In(1), In(2), In(3), n.optional(4), Out(0), Scratch(0), Int(rows), Int(columns), Int(n.Ints["rms"])}},
 		fold(Scratch(0), blocks, sums*columns, columns, n.optional(5), Out(1), addend, dbias),
-	}, blocks * sums * columns * 4}, nil
+	}, Scratch: blocks * sums * columns * 4}, nil
 }

@@ -74,6 +74,8 @@ func (n Node) Has(i int) bool { return i < len(n.In) && n.In[i].Type != Absent }
 type Plan struct {
 	Steps   []Step
 	Scratch int // bytes of memory that only this node's steps use; at any multiple of 256
+	// Elsewhere is the plan for GPUs other than Hopper, whose own instructions the steps need; nil: they run anywhere.
+	Elsewhere *Plan
 }
 
 // Step is a [Launch], a [Zero], a [Copy] or a [Product].
@@ -113,6 +115,8 @@ type Arg struct {
 	Index int    // of the input or output, or bytes from the scratch memory's begin
 	Bits  uint64 // the number, in its low Size bytes; of an input or output, bytes from its begin
 	Size  int    // bytes that the argument has
+
+	Rows, Columns int // of a matrix in boxes ([Arg.Boxes]); else 0
 }
 
 // ArgKind says what an argument is.
@@ -145,6 +149,13 @@ func (a Arg) Plus(bytes int) Arg {
 	default:
 		a.Bits += uint64(bytes)
 	}
+	return a
+}
+
+// Boxes is the matrix in bfloat16 [rows, columns] at an address as a Hopper's copying engine knows it, a Map in the sources: in boxes
+// of 64 × 64. The address and the rows' bytes are multiples of 16.
+func (a Arg) Boxes(rows, columns int) Arg {
+	a.Rows, a.Columns, a.Size = rows, columns, 128
 	return a
 }
 

@@ -66,6 +66,10 @@ func TestSourcesAgree(t *testing.T) {
 		{"norm.cu", fmt.Sprintf("#if LANES == 32\n#define GROUPS %d\n", rowLayout{lanes: 32}.groups())},
 		{"norm.cu", fmt.Sprintf("#else\n#define GROUPS %d\n", rowLayout{lanes: 64}.groups())},
 		{"embedding.cu", fmt.Sprintf("#define OWN %d\n", own)},
+		{"product.cu", fmt.Sprintf("#define STEP %d ", sumStep)},
+		{"product.cu", fmt.Sprintf("#define ROWS %d ", tileRows/2)},
+		{"product.cu", fmt.Sprintf("#define COLUMNS %d ", tileColumns)},
+		{"product.cu", fmt.Sprintf("__launch_bounds__(%d, 1)", tileThreads)},
 	} {
 		if source, err := Source(c.file); err != nil || !strings.Contains(source, c.text) {
 			t.Errorf("%s lacks %q (%v)", c.file, c.text, err)
@@ -216,6 +220,10 @@ func TestRefusals(t *testing.T) {
 		{Node{Op: "Gate", Strings: gelu, In: []Tensor{half(2, 8), half(2, 7)}, Out: []Tensor{half(2, 8)}}, "input 1 (up) is [2 7], wanted [2 8]"},
 		{Node{Op: "GateGrad", Strings: gelu, In: []Tensor{half(2, 8), half(2, 8), half(2, 8)}, Out: []Tensor{half(2, 8), half(2, 8), f32(8)}}, "output 3 (sums of dup) is missing"},
 		{Node{Op: "ColumnSum", In: []Tensor{half(2, 8)}, Out: []Tensor{half(8)}}, "output 0 (sums) is bfloat16, wanted float32"},
+		{Node{Op: "Projections", In: projectionsNode(8, 8, false, 8, 8).In, Out: []Tensor{half(8, 8), f32(8, 8)}}, "output 1 (y) is float32, wanted bfloat16"},
+		{Node{Op: "Projections", In: []Tensor{half(8, 8), half(8, 9)}, Out: []Tensor{half(8, 8)}}, "input 1 (w) is [8 9], wanted [8 8]"},
+		{Node{Op: "ProjectionsGrad", In: gradientsNode(8, 8, true, 8, 8).In, Out: gradientsNode(8, 8, true, 8, 8).Out[:4]}, "10 inputs and 4 outputs, wanted"},
+		{Node{Op: "ProjectionsGrad", In: gradientsNode(8, 8, false, 8, 8).In, Out: []Tensor{half(8, 8), f32(8, 8), half(8, 8)}}, "output 2 (dw) is bfloat16, wanted float32"},
 		{Node{Op: "SumSquares", In: []Tensor{f32(8)}, Out: []Tensor{f32(8)}}, "wanted a scalar"},
 		{Node{Op: "SumSquares", In: []Tensor{f32(0)}, Out: []Tensor{f32()}}, "has no elements"},
 		{Node{Op: "FusedLossHead", Ints: map[string]int{"rows": -1}, In: lossNode(8, 8, 8, 0, false).In, Out: lossNode(8, 8, 8, 0, false).Out}, "chunks of -1 rows"},

@@ -61,7 +61,7 @@ func planColumnSum(n Node) (Plan, error) {
 		return Plan{}, c.err
 	}
 	steps, scratch := columnSum(In(0), x.Type, rows, columns, columns, n.optional(1), Out(0), 0)
-	return Plan{steps, scratch}, nil
+	return Plan{Steps: steps, Scratch: scratch}, nil
 }
 
 // planSumSquares: x float32 [n] gives a scalar, in a fixed order: 4 squares at a time in each thread, threads by pairs,
@@ -78,11 +78,11 @@ func planSumSquares(n Node) (Plan, error) {
 	}
 	count := x.Elements()
 	blocks := min(8*multiprocessors, ceil(count, 4*512))
-	return Plan{[]Step{
+	return Plan{Steps: []Step{
 		Launch{Source: "sum.cu", Defines: sumDefines(Float32, 1), Kernel: "square_sums", Grid: [3]int{blocks}, Block: [3]int{512},
 			Args: []Arg{In(0), Long(count), Scratch(0)}},
 		sumAll(Scratch(0), blocks, Out(0)),
-	}, blocks * 4}, nil
+	}, Scratch: blocks * 4}, nil
 }
 
 // sumAll is the sum of count floats, by one block.

@@ -21,6 +21,7 @@ typedef int result;                        // CUresult or cublasStatus_t, 0 wher
   F(cuMemFree_v2, device_pointer)                                                                              \
   F(cuMemsetD8Async, device_pointer, unsigned char, size_t, void *)                                            \
   F(cuMemcpyDtoDAsync_v2, device_pointer, device_pointer, size_t, void *)                                      \
+  F(cuTensorMapEncodeTiled, void *, int, unsigned, void *, const uint64_t *, const uint64_t *, const unsigned *, const unsigned *, int, int, int, int) \
   F(cuStreamSynchronize, void *)                                                                               \
   F(cuEventCreate, void **, unsigned)                                                                          \
   F(cuEventDestroy_v2, void *)                                                                                 \
@@ -212,6 +213,17 @@ static uint64_t value(const launch_device *d, const launch_arg *a, void *const *
   return a->bits;
 }
 
+typedef struct { _Alignas(64) uint64_t words[16]; } boxes; // CUtensorMap
+
+// see describes the matrix in bfloat16 that lies at v to the copying engine: boxes of 64 × 64, whose rows of 128 bytes are
+// swizzled, and which has zeros for what is outside.
+static char *see(boxes *b, const launch_arg *a, uint64_t v) {
+  const uint64_t sizes[2] = {a->columns, a->rows}, pitch = 2 * a->columns;
+  const unsigned box[2] = {64, 64}, every[2] = {1, 1};
+  TRY(cuTensorMapEncodeTiled, b, 9, 2, (void *)(uintptr_t)v, sizes, &pitch, box, every, 0, 3, 2, 0); // BFLOAT16, SWIZZLE_128B, promotion to 128 bytes
+  return NULL;
+}
+
 static char *multiply(const launch_device *d, const product *p, const uint64_t *v, void *stream) {
   if (p->bias) TRY(cublasLtMatmulDescSetAttribute, p->operation, 8, &v[4], sizeof v[4]); // BIAS_POINTER
   // Row-major matrices are column-major ones transposed: Dᵀ = Bᵀ·Aᵀ.
@@ -284,11 +296,16 @@ static char *run(launch_device *d, const launch_step *steps, int count, void *co
     const launch_step *s = &steps[i];
     uint64_t v[LAUNCH_MAX_ARGS];
     void *params[LAUNCH_MAX_ARGS];
+    boxes seen[LAUNCH_MAX_BOXES];
+    int next = 0;
+    char *message = NULL;
     for (int j = 0; j < s->count; j++) {
       v[j] = value(d, &s->args[j], inputs, outputs);
       params[j] = &v[j];
+      if (s->args[j].rows == 0) continue;
+      if ((message = see(&seen[next], &s->args[j], v[j]))) return message;
+      params[j] = &seen[next++];
     }
-    char *message = NULL;
     switch (s->kind) {
       case LAUNCH_STEP_KERNEL:
         TRY(cuLaunchKernel, s->function, s->grid[0], s->grid[1], s->grid[2], s->block[0], s->block[1], s->block[2], s->shared, d->stream, params, NULL);

@@ -36,6 +36,7 @@ type Device struct {
 	compiler *nvrtc.Compiler
 	tf32     bool
 	chosen   choices
+	hopper   bool // the GPU's generation
 
 	mu       sync.Mutex
 	modules  map[string]unsafe.Pointer
@@ -68,7 +69,7 @@ func Open(o Options) (*Device, error) {
 	if _, err := compiler.Compile("probe.cu", `extern "C" __global__ void probe() {}`, nil); err != nil {
 		return nil, err
 	}
-	d := &Device{compiler: compiler, tf32: o.TF32, chosen: choicesOn(o, uint64(C.launch_version())), modules: map[string]unsafe.Pointer{}, products: map[C.launch_shape]unsafe.Pointer{}}
+	d := &Device{compiler: compiler, tf32: o.TF32, hopper: o.Capability == "9.0", chosen: choicesOn(o, uint64(C.launch_version())), modules: map[string]unsafe.Pointer{}, products: map[C.launch_shape]unsafe.Pointer{}}
 	if err := take(C.launch_device_new(o.Context, o.Stream, flag(o.Deterministic), &d.c)); err != nil {
 		return nil, err
 	}
@@ -117,6 +118,9 @@ func (p *Program) Label() int { return p.label }
 func (d *Device) Prepare(p kernels.Plan, cost kernels.Cost) (*Program, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if p.Elsewhere != nil && !d.hopper {
+		p = *p.Elsewhere
+	}
 	if err := take(C.launch_reserve(d.c, C.size_t(kernels.Round(p.Scratch, 256)))); err != nil {
 		return nil, err
 	}
@@ -170,8 +174,15 @@ func arguments(c *C.launch_step, args ...kernels.Arg) error {
 	}
 	kinds := map[kernels.ArgKind]C.int{kernels.Number: C.LAUNCH_NUMBER, kernels.Input: C.LAUNCH_INPUT, kernels.Output: C.LAUNCH_OUTPUT, kernels.ScratchAt: C.LAUNCH_SCRATCH}
 	c.count = C.int(len(args))
+	boxes := 0
 	for i, a := range args {
-		c.args[i] = C.launch_arg{kind: kinds[a.Kind], index: C.int64_t(a.Index), bits: C.uint64_t(a.Bits)}
+		c.args[i] = C.launch_arg{kind: kinds[a.Kind], index: C.int64_t(a.Index), bits: C.uint64_t(a.Bits), rows: C.uint64_t(a.Rows), columns: C.uint64_t(a.Columns)}
+		if a.Rows > 0 {
+			boxes++
+		}
+	}
+	if boxes > C.LAUNCH_MAX_BOXES {
+		return fmt.Errorf("%d matrices in boxes, at most %d are possible", boxes, C.LAUNCH_MAX_BOXES)
 	}
 	return nil
 }
