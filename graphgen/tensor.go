@@ -140,6 +140,7 @@ func (t *Tensor) String() string {
 type Value struct {
 	Floats []float64
 	Ints   []int64
+	name   string // of a table that is the same wherever it is used; "": the entries tell
 }
 
 // splat returns the one number that fills the constant.
@@ -156,6 +157,9 @@ func (v *Value) splat() (float64, bool) {
 
 // key identifies the value's content for the sharing of equal constants.
 func (v *Value) key() string {
+	if v.name != "" {
+		return v.name
+	}
 	var b strings.Builder
 	for _, f := range v.Floats {
 		b.WriteString(strconv.FormatFloat(f, 'x', -1, 64))
