@@ -16,7 +16,8 @@ const (
 	// ORT graphs may use com.microsoft operators that stock ONNX Runtime has on CPU and CUDA.
 	ORT Target = "ort"
 	// Fused graphs are those of ORT where march has kernels of its own: operators of domain march, which march
-	// registers with ONNX Runtime's CUDA provider. What computes in bfloat16 with static shapes has them.
+	// registers with ONNX Runtime's CUDA provider. What computes in bfloat16 or float32 with static shapes has
+	// them, attention in bfloat16 only.
 	Fused Target = "fused"
 )
 
@@ -57,6 +58,12 @@ func (g *Graph) Compile(t Target, further ...func(*Graph) *Graph) (*Program, err
 			passes = append(passes, fuse) // first: kernels take in what the rules would join with something else
 		}
 		passes = append(passes, func(g *Graph) *Graph { return prune(rewrite(g)) })
+		if t.contrib() {
+			passes = append(passes, summedLast)
+		}
+		if t == Fused {
+			passes = append(passes, func(g *Graph) *Graph { return prune(foldAddends(g)) }) // what the rules left to be added
+		}
 		for _, pass := range append(append(passes, further...), widen) {
 			g = pass(g)
 			if err := g.Verify(); err != nil {
@@ -85,7 +92,7 @@ type copier struct {
 
 func newCopier(src *Graph) *copier {
 	c := &copier{New(), map[*Tensor]*Tensor{}}
-	c.dst.symbols = slices.Clone(src.symbols)
+	c.dst.symbols, c.dst.gpu = slices.Clone(src.symbols), src.gpu
 	for _, in := range src.inputs {
 		c.of[in] = c.dst.Input(in.name, in.DType(), in.Shape()...)
 	}

@@ -95,7 +95,7 @@ func TestCompile(t *testing.T) {
 		if (target == Portable) != (fused == 0) {
 			t.Errorf("%s: %d nodes of com.microsoft", target, fused)
 		}
-		if placed < len(p.Graph.nodes)/2 {
+		if placed < len(p.Graph.nodes)*2/5 { // kernels are few
 			t.Errorf("%s: of %d nodes %d are placed in the decoder", target, len(p.Graph.nodes), placed)
 		}
 		if len(p.Graph.inputs) != len(g.inputs) || len(p.Graph.outputs) != len(g.outputs) {
@@ -263,7 +263,7 @@ func TestFLOPs(t *testing.T) {
 		{"loss", func(g *Graph) *Tensor { return LossHead(in(g, n, d), in(g, v, d), nil, g.Input("labels", Int64, n)) }, 2 * n * d * v, 3 * 2 * n * d * v},
 		{"elementwise", func(g *Graph) *Tensor { return Exp(Add(in(g, n), in(g, n))) }, 0, 0},
 	} {
-		for _, target := range Targets() {
+		for _, target := range StockTargets() { // a kernel's are counted where it is planned
 			g := New()
 			y := c.build(g)
 			g.Output("y", y)
@@ -435,6 +435,16 @@ func TestSlopes(t *testing.T) {
 			if got := table[(i+len(table))%len(table)]; math.Abs(got-want) > 1e-6 {
 				t.Errorf("%s: slope at %v is %v, wanted %v", f.name, x, got, want)
 			}
+		}
+		fine := fineSlopes[f.name]().Floats
+		for x := -slopeBound + 1e-4; x < slopeBound; x += 0.0123 { // as lookUpFine finds it
+			at := float32(x)*float32(0.5/slopeBound) + float32(0.5+0.25/(slopeBound*slopeFineness))
+			if got := fine[int(at*2*slopeBound*slopeFineness)]; math.Abs(got-f.slope(x)) > 2.6e-5 {
+				t.Errorf("%s: fine slope at %v is %v, wanted %v", f.name, x, got, f.slope(x))
+			}
+		}
+		if last := fine[len(fine)-1]; len(fine) != 2*slopeBound*slopeFineness+1 || math.Abs(fine[0]) > 1e-6 || math.Abs(last-1) > 1e-6 {
+			t.Errorf("%s: %d fine slopes from %v to %v", f.name, len(fine), fine[0], last)
 		}
 		for i := 1; i < slopeSteps/16; i++ { // where bfloat16 is finer than the table
 			for _, x := range []int{i, -i} {

@@ -86,7 +86,7 @@ func TestSharedForward(t *testing.T) {
 	for i, d := range gradientsOf(t, loss, nil, x, w, b, table) {
 		g.Output(fmt.Sprint("grad", i), d)
 	}
-	for _, target := range Targets() {
+	for _, target := range StockTargets() {
 		p, err := g.Compile(target)
 		if err != nil {
 			t.Fatal(err)

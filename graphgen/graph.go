@@ -21,6 +21,7 @@ type Graph struct {
 	unique  map[string][]*Tensor // key of a node or constant → its outputs
 	symbols []symbol
 	scope   []string
+	gpu     bool // see ForGPU
 }
 
 // Output is a named result of a graph.
@@ -54,6 +55,13 @@ type symbol struct {
 
 // New returns an empty graph.
 func New() *Graph { return &Graph{unique: map[string][]*Tensor{}} }
+
+// ForGPU says that the graph is to run on a GPU: of large arrays in float32 compiled graphs then compute what a GPU is
+// quicker with and a CPU slower. The results are the same to float32's rounding, but for the slopes of a GELU ([slopeFineness]).
+func (g *Graph) ForGPU() { g.gpu = true }
+
+// onGPU reports a large array in float32 of a graph for a GPU.
+func (t *Tensor) onGPU() bool { return t.g.gpu && t.DType() == Float32 && t.large() }
 
 // Inputs are the graph's inputs in the order of their declaration.
 func (g *Graph) Inputs() []*Tensor { return g.inputs }

@@ -80,14 +80,26 @@ func kernel(name string, attrs Attrs, out []Type, in ...*Tensor) []*Tensor {
 	return graphOf(in).apply(name, with, in...)
 }
 
-// takes reports whether the node may be a kernel of march's: tensors in bfloat16 of static shapes.
+// takes reports whether the node may be a kernel of march's: tensors of static shapes in types that kernels compute in.
 func (t Target) takes(n *Node) bool {
-	if t != Fused {
+	if t != Fused || n.In[0] == nil {
 		return false
 	}
-	of := func(x *Tensor) bool { return x == nil || x.Shape().Static() }
-	return n.In[0] != nil && slices.ContainsFunc(n.In, func(x *Tensor) bool { return x != nil && x.DType() == BFloat16 }) && !slices.ContainsFunc(n.In, func(x *Tensor) bool { return !of(x) })
+	computes := false
+	for _, x := range n.In {
+		switch {
+		case x == nil:
+		case !x.Shape().Static(), x.DType().Float() && !hasKernels(x.DType()):
+			return false
+		case x.DType().Float():
+			computes = true
+		}
+	}
+	return computes
 }
+
+// hasKernels reports whether march's kernels compute in a type.
+func hasKernels(d DType) bool { return d == BFloat16 || d == Float32 }
 
 // takesFlat reports whether march's optimizer takes the buffer.
 func (t Target) takesFlat(x *Tensor) bool {
@@ -127,10 +139,10 @@ func each(src *Graph, replace func(c *copier, n *Node, in []*Tensor) []*Tensor) 
 	return c.finish(src)
 }
 
-// linears makes Linear of the matrix products in bfloat16 whose rows a tensor core can load.
+// linears makes Linear of the matrix products whose rows a tensor core can load.
 func linears(src *Graph) *Graph {
 	return each(src, func(_ *copier, n *Node, in []*Tensor) []*Tensor {
-		if n.Op.Name != "Gemm" || in[0].DType() != BFloat16 || in[0].Dim(1)%8 != 0 || in[1].Dim(1)%8 != 0 || n.Out[0].Dim(1)%8 != 0 {
+		if n.Op.Name != "Gemm" || !hasKernels(in[0].DType()) || !in[0].Shape().Static() || !in[1].Shape().Static() || in[0].Dim(1)%8 != 0 || in[1].Dim(1)%8 != 0 || n.Out[0].Dim(1)%8 != 0 {
 			return nil
 		}
 		var bias, addend *Tensor

@@ -7,9 +7,9 @@ import (
 
 // What march's big operators are as kernels (kernels.go).
 
-// flashes reports whether the attention is a kernel of march's.
+// flashes reports whether the attention is a kernel of march's, which compute in bfloat16 only.
 func (a Attention) flashes(n *Node, t Target) bool {
-	if !t.takes(n) || n.In[5] != nil && dropSeed(n.In[5]) == nil || n.In[6] != nil || a.Past != 0 {
+	if !t.takes(n) || n.In[0].DType() != BFloat16 || n.In[5] != nil && dropSeed(n.In[5]) == nil || n.In[6] != nil || a.Past != 0 {
 		return false
 	}
 	dk, dv := n.In[1].Dim(1)/a.KVHeads, n.In[2].Dim(1)/a.KVHeads

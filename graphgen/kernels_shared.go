@@ -78,7 +78,7 @@ func together(src *Graph, groups [][]*Node, with func(c *copier, group []*Node) 
 func projections(src *Graph) *Graph {
 	at, readers := src.order(), src.readers()
 	plain := func(n *Node) bool {
-		return n.Op.Name == "Linear" && !n.Attrs.bool("transA") && !n.Attrs.bool("transB") && n.Attrs.num("alpha") == 1 && n.optional(3) == nil
+		return n.Op.Name == "Linear" && n.In[0].DType() == BFloat16 && !n.Attrs.bool("transA") && !n.Attrs.bool("transB") && n.Attrs.num("alpha") == 1 && n.optional(3) == nil
 	}
 	taken := map[*Node]bool{}
 	var groups [][]*Node

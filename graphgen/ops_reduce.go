@@ -122,18 +122,21 @@ func Softmax(x *Tensor) *Tensor { return one("Softmax", Attrs{"axis": -1}, x) }
 // float32. Of few columns ONNX Runtime's CUDA provider has many blocks of threads sum, and each adds
 // its part to the result, in bfloat16, in whatever order; of as many as sumColumns a single one does.
 func sumRows(x *Tensor) *Tensor {
-	if x.DType() != BFloat16 || !x.Shape().Static() {
+	if !hasKernels(x.DType()) || !x.Shape().Static() {
 		return ReduceSum(x, false, 0)
 	}
 	return one("SumRows", nil, x)
 }
 
 var _ = register(&Op{
-	Name: "SumRows", Domain: "march", NoGrad: secondOrder, // x [N,D] in bfloat16
+	Name: "SumRows", Domain: "march", NoGrad: secondOrder, // x [N,D] in bfloat16 or float32
 	Infer: func(_ *Graph, n *Node) []Type { return []Type{{Float32, Shape{n.In[0].Dim(1)}}} },
 	Lower: func(_ *Graph, n *Node, t Target) []*Tensor {
 		if t.takes(n) {
 			return kernel("ColumnSum", nil, []Type{n.Out[0].typ}, n.In[0])
+		}
+		if n.In[0].DType() == Float32 {
+			return []*Tensor{ReduceSum(n.In[0], false, 0)}
 		}
 		return []*Tensor{sumBF16Rows(n.In[0])}
 	},
@@ -162,6 +165,9 @@ func sumTo(x *Tensor, shape Shape) *Tensor {
 	if x.DType() == BFloat16 && lead > 0 && x.Shape().Static() && x.Shape()[lead:].Equal(shape) {
 		d := shape.Elements()
 		return Reshape(sumRows(Reshape(x, x.Shape().Elements()/d, d)), shape...)
+	}
+	if x.Rank() == 2 && len(shape) == 1 && x.Dim(1) == shape[0] {
+		return sumRows(x)
 	}
 	var axes []int
 	for i := range x.Shape() {

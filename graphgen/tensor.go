@@ -139,7 +139,7 @@ type Value struct {
 	Floats []float64
 	Ints   []int64
 
-	key string // what bits gives, once a graph asked for it
+	key string // what bits gives, once a graph asked for it; of a large table a name, for its entries are the same wherever it is used
 }
 
 // splat returns the one number that fills the constant.

@@ -204,6 +204,9 @@ func (r *Runtime) sessionOptions(o SessionOptions) (*ort.SessionOptions, error) 
 		set = append(set, r.Kernels()) // says why there are none
 	}
 	if r.gpu != nil {
+		// Graphs for a GPU transpose factors of products because the products are quicker then (graphgen's summedLast).
+		// This fusion would make attributes of the products of that again.
+		set = append(set, so.AddSessionConfigEntry("optimization.disable_specified_optimizers", "GemmTransposeFusion"))
 		if o.Whole {
 			set = append(set, so.AddSessionConfigEntry("session.disable_cpu_ep_fallback", "1"))
 		}

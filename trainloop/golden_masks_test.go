@@ -27,7 +27,7 @@ func checkMasked(t *testing.T, rt *runtime.Runtime, g golden, want *safetensors.
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := rt.SessionBytes(model, runtime.SessionOptions{})
+	s, err := rt.SessionBytes(model, runtime.SessionOptions{Kernels: target == graphgen.Fused})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,6 +67,8 @@ type Dims struct {
 	// LossChunks is the number of parts in which the loss head goes over the rows, one after
 	// another; 0: 1.
 	LossChunks int
+	// GPU has graphs that train compute large arrays as a GPU does it quickest ([graphgen.Graph.ForGPU]).
+	GPU bool
 
 	past int // tokens before these, of a decoder with a cache; 0: none
 }
@@ -208,6 +210,9 @@ func (c Config) training(d Dims) (*model, error) {
 	}
 	m := newModel(c)
 	m.recompute, m.chunks = d.Recompute, max(1, d.LossChunks)
+	if d.GPU {
+		m.g.ForGPU()
+	}
 	if d.Compute != graphgen.Invalid {
 		m.compute = d.Compute
 	}

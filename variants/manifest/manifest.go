@@ -58,6 +58,7 @@ type Manifest struct {
 	Precision string          `json:"precision"`
 	// Deterministic: the graphs that train add in a fixed order on GPUs too.
 	Deterministic bool              `json:"deterministic,omitempty"`
+	GPU           bool              `json:"gpu,omitempty"`         // large arrays are computed as a GPU does it quickest
 	Recompute     string            `json:"recompute,omitempty"`   // what gradients compute anew; "": nothing
 	LossChunks    int               `json:"loss_chunks,omitempty"` // parts in which the loss head goes over the rows; 0: 1
 	Opset         int               `json:"opset"`

@@ -36,6 +36,8 @@ type Options struct {
 	// Deterministic adds in a fixed order on GPUs too, at some speed and memory
 	// ([graphgen.Reproducible]).
 	Deterministic bool
+	// GPU has the graphs that train compute large arrays as a GPU does it quickest ([graphgen.Graph.ForGPU]).
+	GPU bool
 	// DecoderLength is that of decoder_tokens and labels of an encoder-decoder; 0: as the
 	// objective has it for sequences of Length.
 	DecoderLength int
@@ -123,7 +125,7 @@ func describe(v variants.Variant, o Options) (*manifest.Manifest, error) {
 	}
 	m := &manifest.Manifest{
 		Producer: "march", Study: v.Study, Variant: v.Name(), About: v.Doc, Source: v.Source, Scale: v.Scale, Arch: c.Arch,
-		Target: string(o.Target), Precision: o.Precision, Deterministic: o.Deterministic, Recompute: recomputed(o.Recompute), LossChunks: chunked(o.LossChunks), Opset: o.Opset, Batch: o.Batch, Length: o.Length, MaxLength: c.Length,
+		Target: string(o.Target), Precision: o.Precision, Deterministic: o.Deterministic, GPU: o.GPU, Recompute: recomputed(o.Recompute), LossChunks: chunked(o.LossChunks), Opset: o.Opset, Batch: o.Batch, Length: o.Length, MaxLength: c.Length,
 		Vocab: c.Vocab, Seed: o.Seed, Init: o.Init, Graphs: map[string]*manifest.Graph{}, Files: map[string]manifest.Digest{},
 	}
 	if m.Config, err = json.Marshal(c); err != nil {
@@ -163,7 +165,7 @@ func (w *writer) compile(name string) (*graphgen.Program, error) {
 		return nil, err
 	}
 	d.Compute, d.Recompute = precisions[o.Precision], o.Recompute == "attention"
-	d.LossChunks = o.LossChunks
+	d.LossChunks, d.GPU = o.LossChunks, o.GPU
 	if d.Decoder != 0 && o.DecoderLength != 0 {
 		d.Decoder = o.DecoderLength
 	}
@@ -186,10 +188,14 @@ func (w *writer) compile(name string) (*graphgen.Program, error) {
 		return nil, err
 	}
 	var passes []func(*graphgen.Graph) *graphgen.Graph
-	if o.Deterministic && (name == "grad" || name == "step" || name == "update") {
+	target, trains := o.Target, name == "grad" || name == "step" || name == "update"
+	if o.Deterministic && trains {
 		passes = append(passes, graphgen.Reproducible)
 	}
-	p, err := g.Compile(o.Target, passes...)
+	if target == graphgen.Fused && !trains { // these run wherever ONNX Runtime does
+		target = graphgen.ORT
+	}
+	p, err := g.Compile(target, passes...)
 	if err != nil {
 		return nil, err
 	}
@@ -297,5 +303,5 @@ func chunked(n int) int {
 // SameMemory reports whether a program was made to use memory and add numbers up as the options say. Other
 // options of the kind change no result but its rounding.
 func SameMemory(m *manifest.Manifest, o Options) bool {
-	return m.Deterministic == o.Deterministic && m.Recompute == recomputed(o.Recompute) && m.LossChunks == chunked(o.LossChunks)
+	return m.Deterministic == o.Deterministic && m.GPU == o.GPU && m.Recompute == recomputed(o.Recompute) && m.LossChunks == chunked(o.LossChunks)
 }

@@ -223,7 +223,7 @@ func start(ctx context.Context, rt *runtime.Runtime, dir string, w Workload, t g
 	if o.Optimizer {
 		graphs = append(graphs, "update")
 	}
-	m, err := program.Write(dir, w.Variant, program.Options{Target: t, Precision: sweep.GraphPrecision(o.Precision), Deterministic: rt.Deterministic(), Recompute: o.Recompute, LossChunks: o.LossChunks, Batch: w.Batch / replicas, Length: w.Length, DecoderLength: w.Decoder, Graphs: graphs})
+	m, err := program.Write(dir, w.Variant, program.Options{Target: t, Precision: sweep.GraphPrecision(o.Precision), Deterministic: rt.Deterministic(), GPU: rt.GPU() != "", Recompute: o.Recompute, LossChunks: o.LossChunks, Batch: w.Batch / replicas, Length: w.Length, DecoderLength: w.Decoder, Graphs: graphs})
 	if err != nil {
 		return nil, err
 	}

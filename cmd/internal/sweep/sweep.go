@@ -243,7 +243,7 @@ func (l *Lab) batches(c Cell, s trainloop.Settings) (*corpus.Shuffled, error) {
 func (l *Lab) program(c Cell, s trainloop.Settings, from *export.Imported) (*program.Writing, error) {
 	dir := ProgramDir(c.Dir)
 	o := program.Options{
-		Target: l.Target, Precision: GraphPrecision(s.Precision), Deterministic: s.Deterministic, Recompute: l.Recompute, LossChunks: l.LossChunks,
+		Target: l.Target, Precision: GraphPrecision(s.Precision), Deterministic: s.Deterministic, GPU: l.Runtime.GPU() != "", Recompute: l.Recompute, LossChunks: l.LossChunks,
 		Batch: s.MicroBatch, Length: s.Length, Seed: s.Seed, Init: s.Init, Graphs: []string{"grad", "update", "eval"}}
 	if from != nil {
 		o.Start = from.Values
