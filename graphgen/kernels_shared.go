@@ -74,21 +74,36 @@ func together(src *Graph, groups [][]*Node, with func(c *copier, group []*Node) 
 	return c.finish(src)
 }
 
+// grouping collects nodes that come together, each in one group.
+type grouping struct {
+	groups [][]*Node
+	taken  map[*Node]bool
+}
+
+func (g *grouping) add(group []*Node) {
+	if len(group) < 2 {
+		return
+	}
+	g.groups = append(g.groups, group)
+	for _, n := range group {
+		g.taken[n] = true
+	}
+}
+
 // projections makes one node of the products x·w + b that share x and stand beside each other.
 func projections(src *Graph) *Graph {
 	at, readers := src.order(), src.readers()
 	plain := func(n *Node) bool {
 		return n.Op.Name == "Linear" && n.In[0].DType() == BFloat16 && !n.Attrs.bool("transA") && !n.Attrs.bool("transB") && n.Attrs.num("alpha") == 1 && n.optional(3) == nil
 	}
-	taken := map[*Node]bool{}
-	var groups [][]*Node
+	found := grouping{taken: map[*Node]bool{}}
 	for i, n := range src.nodes {
-		if !plain(n) || taken[n] {
+		if !plain(n) || found.taken[n] {
 			continue
 		}
 		group, first := []*Node{n}, len(src.nodes) // the first that reads a result
 		for _, m := range readers[n.In[0]] {
-			if m == nil || m == n || len(group) == maxProjections || !plain(m) || taken[m] || m.In[0] != n.In[0] || at[m] < i || m.Out[0].DType() != n.Out[0].DType() {
+			if m == nil || m == n || len(group) == maxProjections || !plain(m) || found.taken[m] || m.In[0] != n.In[0] || at[m] < i || m.Out[0].DType() != n.Out[0].DType() {
 				continue
 			}
 			before := group[len(group)-1]
@@ -102,14 +117,9 @@ func projections(src *Graph) *Graph {
 			}
 			group = append(group, m)
 		}
-		if len(group) > 1 {
-			for _, m := range group {
-				taken[m] = true
-			}
-			groups = append(groups, group)
-		}
+		found.add(group)
 	}
-	return together(src, groups, func(c *copier, group []*Node) (outputs [][]*Tensor) {
+	return together(src, found.groups, func(c *copier, group []*Node) (outputs [][]*Tensor) {
 		in, types := []*Tensor{c.tensor(group[0].In[0])}, []Type{}
 		for _, n := range group {
 			in, types = append(in, c.tensor(n.In[1]), c.tensor(n.optional(2))), append(types, n.Out[0].typ)
@@ -131,15 +141,17 @@ func projectionGradients(src *Graph) *Graph {
 			return nil
 		}
 		m := r[0]
-		if m.Op.Name != "LinearGrad" || m.optional(3) != n.Out[0] || m.In[1] != n.In[1] || len(m.Out) != len(n.Out) || m.Out[0].DType() != n.Out[0].DType() || m.Out[1].DType() != Float32 || n.Out[1].DType() != Float32 {
+		if m.Op.Name != "LinearGrad" || m.optional(3) != n.Out[0] || m.In[1] != n.In[1] || len(m.Out) != len(n.Out) || m.Out[0].DType() != n.Out[0].DType() {
+			return nil
+		}
+		if m.In[0].DType() != BFloat16 || m.Out[1].DType() != Float32 || n.Out[1].DType() != Float32 {
 			return nil
 		}
 		return m
 	}
-	taken := map[*Node]bool{}
-	var groups [][]*Node
+	found := grouping{taken: map[*Node]bool{}}
 	for i, n := range src.nodes {
-		if n.Op.Name != "LinearGrad" || taken[n] {
+		if n.Op.Name != "LinearGrad" || found.taken[n] {
 			continue
 		}
 		group := []*Node{n}
@@ -152,19 +164,14 @@ func projectionGradients(src *Graph) *Graph {
 					}
 				}
 			}
-			if taken[m] || first <= at[m] || src.apart(i, at[m], "LinearGrad", "ColumnSum") {
+			if found.taken[m] || first <= at[m] || src.apart(i, at[m], "LinearGrad", "ColumnSum") {
 				break
 			}
 			group = append(group, m)
 		}
-		if len(group) > 1 {
-			for _, m := range group {
-				taken[m] = true
-			}
-			groups = append(groups, group)
-		}
+		found.add(group)
 	}
-	return together(src, groups, func(c *copier, group []*Node) [][]*Tensor {
+	return together(src, found.groups, func(c *copier, group []*Node) [][]*Tensor {
 		in, types := []*Tensor{c.tensor(group[0].In[1]), c.tensor(group[0].optional(3))}, []Type{group[0].Out[0].typ}
 		for o := 1; o < len(group[0].Out); o++ { // all dw, then all db
 			for _, n := range group {

@@ -64,13 +64,7 @@ func TestFused(t *testing.T) {
 		if h := p.Graph.Histogram(); !maps.Equal(h, want) {
 			t.Errorf("%s: got %v\nwant %v", d, h, want)
 		}
-		for _, in := range p.Graph.Inputs() {
-			if slices.ContainsFunc(p.Graph.Outputs(), func(o Output) bool { return o.Name == in.Name()+".new" }) {
-				if err := p.Graph.SafeInPlace(in.Name(), in.Name()+".new"); err != nil {
-					t.Error(err)
-				}
-			}
-		}
+		inPlace(t, p.Graph)
 		if _, err := p.Encode(EncodeOptions{Name: "fused"}); err != nil {
 			t.Error(err)
 		}
@@ -108,19 +102,21 @@ func TestFusedOptimizer(t *testing.T) {
 }
 
 // TestProjections: products of one x are one node where they stand beside each other, at most three of them, and their gradients too; a
-// result that is read before the next product, another kernel between, or another x keeps them apart.
+// result that is read before the next product, or another kernel between, keeps them apart.
 func TestProjections(t *testing.T) {
 	const rows, width = 16, 8
 	for _, c := range []struct {
-		name            string
-		products        int
-		bias, between   bool // a norm of the first result, which the second product's factor waits for
-		forward, single int
+		name               string
+		products           int
+		bias, read, kernel bool // each result is squared at once; a norm of something else follows each product
+		together, single   int
+		gradients, others  int // of several products, of one
 	}{
-		{"two", 2, true, false, 1, 0},
-		{"three without bias", 3, false, false, 1, 0},
-		{"four", 4, true, false, 1, 1},
-		{"a kernel between", 2, true, true, 0, 2},
+		{"two", 2, true, false, false, 1, 0, 1, 0},
+		{"three without bias", 3, false, false, false, 1, 0, 1, 0},
+		{"four", 4, true, false, false, 1, 1, 1, 1},
+		{"the first is read before the second", 2, true, true, false, 0, 2, 1, 0},
+		{"another kernel between", 2, true, false, true, 0, 2, 0, 2},
 	} {
 		g := New()
 		err := Build(func() error {
@@ -132,7 +128,7 @@ func TestProjections(t *testing.T) {
 				params, into[p] = append(params, p), g.Input(name+".grad", Float32, shape...)
 				return Cast(p, BFloat16)
 			}
-			var sum *Tensor
+			var results []*Tensor
 			for i := range c.products {
 				name := string(rune('a' + i))
 				w, bias := param(name, width, width), (*Tensor)(nil)
@@ -140,21 +136,24 @@ func TestProjections(t *testing.T) {
 					bias = param(name+".bias", width)
 				}
 				y := Linear(x, w, bias)
-				if c.between {
-					y = RMSNorm(y, param(name+".norm", width), 1e-5)
+				if c.read {
+					y = Mul(y, y)
 				}
-				y = Mul(y, y)
-				if sum == nil {
-					sum = y
-				} else {
-					sum = Add(sum, y)
+				results = append(results, y)
+				if c.kernel {
+					results = append(results, RMSNorm(param(name+".other", rows, width), param(name+".norm", width), 1e-5))
 				}
+			}
+			sum := Mul(results[0], results[0])
+			for _, y := range results[1:] {
+				sum = Add(sum, Mul(y, y))
 			}
 			loss := ReduceSum(Cast(sum, Float32), false, 0, 1)
 			grads, err := Gradients(loss, params, into)
 			if err != nil {
 				return err
 			}
+			g.Output("loss", loss)
 			for i, p := range params {
 				g.Output(p.Name()+".grad.new", grads[i])
 			}
@@ -168,14 +167,20 @@ func TestProjections(t *testing.T) {
 			t.Fatal(err)
 		}
 		h := p.Graph.Histogram()
-		if h["march.Projections"] != c.forward || h["march.Linear"] != c.single || h["march.ProjectionsGrad"] != c.forward || h["march.LinearGrad"] != c.single {
+		if h["march.Projections"] != c.together || h["march.Linear"] != c.single || h["march.ProjectionsGrad"] != c.gradients || h["march.LinearGrad"] != c.others {
 			t.Errorf("%s: got %v", c.name, h)
 		}
-		for _, in := range p.Graph.Inputs() {
-			if into := in.Name() + ".new"; slices.ContainsFunc(p.Graph.Outputs(), func(o Output) bool { return o.Name == into }) {
-				if err := p.Graph.SafeInPlace(in.Name(), into); err != nil {
-					t.Errorf("%s: %v", c.name, err)
-				}
+		inPlace(t, p.Graph)
+	}
+}
+
+// inPlace checks that every output x.new may lie where the input x does.
+func inPlace(t *testing.T, g *Graph) {
+	t.Helper()
+	for _, in := range g.Inputs() {
+		if into := in.Name() + ".new"; slices.ContainsFunc(g.Outputs(), func(o Output) bool { return o.Name == into }) {
+			if err := g.SafeInPlace(in.Name(), into); err != nil {
+				t.Error(err)
 			}
 		}
 	}

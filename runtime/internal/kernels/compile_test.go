@@ -3,7 +3,9 @@ package kernels
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"march/runtime/internal/nvrtc"
@@ -46,6 +48,7 @@ func everyMacro() (nodes []Node) {
 	for _, out := range []Type{Float32, BFloat16} {
 		x, w := half(4096, 512), half(512, 512)
 		add("Projections", []Tensor{x, w}, []Tensor{tensor(out, 4096, 512)}, nil, "")
+		add("ProjectionsGrad", []Tensor{x, absent, x, w}, []Tensor{tensor(out, 4096, 512), f32(512, 512), f32(512)}, nil, "")
 	}
 	add("SumSquares", []Tensor{f32(9)}, []Tensor{f32()}, nil, "")
 	for decay := range 2 {
@@ -84,6 +87,54 @@ func compiled(t *testing.T, capability string, nodes []Node) {
 				t.Errorf("%s for %s: %v", l.Kernel, capability, err)
 			}
 		}
+	}
+}
+
+// TestArguments: what planners give a kernel is what it takes, in number, order and size.
+func TestArguments(t *testing.T) {
+	nodes, seen := everyMacro(), 0
+	for _, n := range nodes {
+		for _, step := range planOf(t, n).Steps {
+			l, ok := step.(Launch)
+			if !ok {
+				continue
+			}
+			source, err := Source(l.Source)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found := regexp.MustCompile(`__global__[^;{}]*?\b` + l.Kernel + `\(([^{]*)\) \{`).FindStringSubmatch(source)
+			if found == nil {
+				continue // made by a macro
+			}
+			seen++
+			var want, got []string
+			for _, parameter := range strings.Split(found[1], ",") {
+				switch {
+				case strings.Contains(parameter, " Map "):
+					want = append(want, "map")
+				case strings.Contains(parameter, "*"), strings.Contains(parameter, "long long"):
+					want = append(want, "8 bytes")
+				case strings.Contains(parameter, "int "), strings.Contains(parameter, "u32 "), strings.Contains(parameter, "float "):
+					want = append(want, "4 bytes")
+				default:
+					want = append(want, strings.TrimSpace(parameter))
+				}
+			}
+			for _, a := range l.Args {
+				if a.Rows > 0 {
+					got = append(got, "map")
+				} else {
+					got = append(got, fmt.Sprintf("%d bytes", a.Size))
+				}
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%s of %s:\ngot    %v\nwanted %v", l.Kernel, n.Op, got, want)
+			}
+		}
+	}
+	if seen < 10 {
+		t.Errorf("%d kernels found: the test no longer reads the sources", seen)
 	}
 }
 

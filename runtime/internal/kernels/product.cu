@@ -276,7 +276,7 @@ __device__ __forceinline__ void store_tile(const float (&d)[128], const Bias& bi
   }
 }
 
-// The first tile's way: with an addend, or in float32, thread by thread; else as boxes.
+// Writes a tile as boxes or, with an addend or in float32, thread by thread.
 template <class Out>
 __device__ __forceinline__ void put_tile(float (&d)[128], const Bias& bias, const Map* boxes, Out* out, const Out* biases, const Out* addend, u32 memory, int row,
                                          int column, int rows, int columns) {
@@ -306,10 +306,11 @@ __device__ __forceinline__ Ring make_ring(u64* barriers) {
 #define PICK(name, i) (i == 0 ? &name##0 : i == 1 ? &name##1 : &name##2)
 #define CHOOSE(name, i) (i == 0 ? name##0 : i == 1 ? name##1 : name##2)
 
-// y_i [M,N_i] = x·w_i + bias_i (+ addend, where there is one product only), of factors products. Blocks: any even number.
+// y_i [M,N_i] = x·w_i + bias_i, which may be null. out_i is y_i in boxes, where that is in bfloat16. N_i is 0 of products that are not there. Blocks: any even number.
 extern "C" __global__ void CLUSTER project(
     const __grid_constant__ Map x, const __grid_constant__ Map w0, const __grid_constant__ Map w1, const __grid_constant__ Map w2,
-    const __grid_constant__ Map out0, const __grid_constant__ Map out1, const __grid_constant__ Map out2, int factors, int M, int K, int n0, int n1, int n2, const OUT* bias0, const OUT* bias1, const OUT* bias2, const OUT* addend, OUT* y0, OUT* y1, OUT* y2) {
+    const __grid_constant__ Map out0, const __grid_constant__ Map out1, const __grid_constant__ Map out2, int M, int K, int n0, int n1, int n2,
+    const OUT* bias0, const OUT* bias1, const OUT* bias2, OUT* y0, OUT* y1, OUT* y2) {
   __shared__ u64 barriers[2 * STAGES];
   Ring ring = make_ring(barriers);
   const u32 rank = cluster_rank();
@@ -335,7 +336,7 @@ extern "C" __global__ void CLUSTER project(
       Bias bias = {};
       if constexpr (sizeof(OUT) == 2) bias = read_bias(reinterpret_cast<const bf16*>(biases), c * COLUMNS, WIDTH(i));
       consume<false, true>(ring, d, steps, 0, 0, sum);
-      put_tile(d, bias, PICK(out, i), CHOOSE(y, i), biases, addend, ring.behind(), u / across * 2 * ROWS + rank * ROWS, c * COLUMNS, M, WIDTH(i));
+      put_tile<OUT>(d, bias, PICK(out, i), CHOOSE(y, i), biases, nullptr, ring.behind(), u / across * 2 * ROWS + rank * ROWS, c * COLUMNS, M, WIDTH(i));
     }
     if (threadIdx.x % 128 == 0) wait_stores<0>();
   }
@@ -343,15 +344,15 @@ extern "C" __global__ void CLUSTER project(
   cluster_barrier(); // a block that is through may still be written to
 }
 
-// The gradients of factors products. dw_i comes as splits partial sums over rows of x, dw_i [splits, K, N_i] in float32, with an addend
+// The gradients of products; N_i is 0 of those that are not there. dw_i comes as splits partial sums over rows of x, dw_i [splits, K, N_i] in float32, with an addend
 // only where splits is 1; db_i as partial sums [splits·sharers, N_i], sharers being the blocks, of those with the same columns of dw_i,
 // that add up a part of each step's rows. A cluster makes at most one tile of dw; those without one make alone tiles of dx each, and
 // those with one what is left, before it: the parts of dw are then still in the cache when they are added up.
 extern "C" __global__ void CLUSTER project_grad(
     const __grid_constant__ Map x, const __grid_constant__ Map dy0, const __grid_constant__ Map dy1, const __grid_constant__ Map dy2,
-    const __grid_constant__ Map w0, const __grid_constant__ Map w1, const __grid_constant__ Map w2, const __grid_constant__ Map out, int factors, int M, int K,
-    int n0, int n1, int n2, const OUT* addend, OUT* dx, const float* more0, const float* more1, const float* more2, float* dw0, float* dw1, float* dw2, float* db0, float* db1,
-    float* db2, int splits, int sharers, int alone) {
+    const __grid_constant__ Map w0, const __grid_constant__ Map w1, const __grid_constant__ Map w2, const __grid_constant__ Map out, int M, int K,
+    int n0, int n1, int n2, const OUT* addend, OUT* dx, const float* more0, const float* more1, const float* more2, float* dw0, float* dw1, float* dw2,
+    float* db0, float* db1, float* db2, int splits, int sharers, int alone) {
   __shared__ u64 barriers[2 * STAGES];
   extern __shared__ unsigned char memory[];
   Ring ring = make_ring(barriers);
@@ -375,7 +376,7 @@ extern "C" __global__ void CLUSTER project_grad(
     asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
     if (threadIdx.x == 256) {
       for (int u = first; u < last; u += stride)
-        for (int f = 0; f < factors; f++)
+        for (int f = 0; f < 3; f++)
           for (int s = 0; s < WIDTH(f); s += STEP)
             fetch<false, false>(ring, PICK(dy, f), PICK(w, f), u / wide * 2 * ROWS + rank * ROWS, u % wide * COLUMNS, s, rank);
       if (has)
@@ -385,7 +386,7 @@ extern "C" __global__ void CLUSTER project_grad(
     asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
     float d[128], sum[8] = {};
     int steps = 0;
-    for (int f = 0; f < factors; f++) steps += (WIDTH(f) + STEP - 1) / STEP;
+    for (int f = 0; f < 3; f++) steps += (WIDTH(f) + STEP - 1) / STEP;
     for (int u = first; u < last; u += stride) {
       consume<false, false>(ring, d, steps, 0, 0, sum);
       put_tile<OUT>(d, Bias{}, &out, dx, nullptr, addend, ring.behind(), u / wide * 2 * ROWS + rank * ROWS, u % wide * COLUMNS, M, K);

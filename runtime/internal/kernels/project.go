@@ -16,8 +16,7 @@ const (
 	tileShared  = 4*(128+256)*sumStep*2 + 2*2*sumStep*sumStep*2 + 1024 // of stages, of boxes on their way out; begun at a multiple of 1,024
 	clusters    = multiprocessors / 2
 
-	// MaxProjections is how many products one launch takes.
-	MaxProjections = 3
+	maxProjections = 3 // products that one launch takes
 )
 
 // tileEnd is about how many steps it takes to begin a tile and write it.
@@ -96,17 +95,16 @@ func (s shared) widths() []Arg {
 }
 
 func (s shared) sizes() []Arg {
-	return append([]Arg{Int(len(s.list)), Int(s.m), Int(s.k)}, s.widths()...)
+	return append([]Arg{Int(s.m), Int(s.k)}, s.widths()...)
 }
 
-// forward writes all y; an addend of y is possible where there is one.
-func (s shared) forward(out Type, addend Arg) Step {
+// forward writes all y.
+func (s shared) forward(out Type) Step {
 	of := func(p projection) Arg { return p.y.Boxes(s.m, p.columns) } // of outputs in bfloat16; else it is not read
 	args := append([]Arg{s.x.Boxes(s.m, s.k)}, s.weights()...)
 	args = append(args, s.three(of, of(s.list[0]))...)
 	args = append(args, s.sizes()...)
 	args = append(args, s.three(func(p projection) Arg { return p.bias }, null)...)
-	args = append(args, addend)
 	args = append(args, s.three(func(p projection) Arg { return p.y }, null)...)
 	units := ceil(s.m, tileRows) * s.across()
 	return Launch{Source: "product.cu", Defines: []string{define("OUT", out.C())}, Kernel: "project", Grid: [3]int{2 * min(clusters, units)},
@@ -212,8 +210,8 @@ func (s shared) backward(dx Arg, out Type, addend Arg, d division) (steps []Step
 func planProjections(n Node) (Plan, error) {
 	c := check{n: n}
 	x, m, k := c.matrix(0, "x", BFloat16)
-	if len(n.Out) < 1 || len(n.Out) > MaxProjections {
-		c.fail("%d outputs, wanted 1 to %d", len(n.Out), MaxProjections)
+	if len(n.Out) < 1 || len(n.Out) > maxProjections {
+		c.fail("%d outputs, wanted 1 to %d", len(n.Out), maxProjections)
 	}
 	if c.err != nil {
 		return Plan{}, c.err
@@ -237,7 +235,7 @@ func planProjections(n Node) (Plan, error) {
 	if c.err != nil || !s.suits() || !s.small() {
 		return other, c.err
 	}
-	return Plan{Steps: []Step{s.forward(out, null)}, Elsewhere: &other}, nil
+	return Plan{Steps: []Step{s.forward(out)}, Elsewhere: &other}, nil
 }
 
 // planProjectionsGrad is the gradients of planProjections: inputs x [M,K], an addend of dx (optional), then for each product dy_i [M,N_i],
@@ -247,8 +245,8 @@ func planProjectionsGrad(n Node) (Plan, error) {
 	c := check{n: n}
 	x, m, k := c.matrix(0, "x", BFloat16)
 	products := (len(n.In) + 1) / 4 // the last inputs may be left out
-	if products < 1 || products > MaxProjections || len(n.Out) != 1+products && len(n.Out) != 1+2*products {
-		c.fail("%d inputs and %d outputs, wanted dx and a dw, or dw and db, for each of 1 to %d products", len(n.In), len(n.Out), MaxProjections)
+	if products < 1 || products > maxProjections || len(n.Out) != 1+products && len(n.Out) != 1+2*products {
+		c.fail("%d inputs and %d outputs, wanted dx and a dw, or dw and db, for each of 1 to %d products", len(n.In), len(n.Out), maxProjections)
 	}
 	if c.err != nil {
 		return Plan{}, c.err
