@@ -99,7 +99,7 @@ func NewEngine(rt *runtime.Runtime, dir string, o EngineOptions) (e *Engine, err
 	}
 	// Recorded kernels round differently (cuBLAS takes others), so equal runs must not leave the
 	// choice to a clock.
-	if rt.GPU() == "" || len(e.replicas) > 1 || o.CUDAGraph == "auto" && rt.Deterministic() {
+	if o.CUDAGraph == "" || rt.GPU() == "" || len(e.replicas) > 1 || o.CUDAGraph == "auto" && rt.Deterministic() {
 		o.CUDAGraph = "off"
 	}
 	if err := e.bindAll(dir, o); err != nil {

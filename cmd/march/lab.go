@@ -130,7 +130,10 @@ func openData(ctx context.Context, folder string, vocab int, note notes) *openin
 	o := &opening{stop: stop, done: make(chan struct{})}
 	go func() {
 		defer close(o.done)
-		o.data, o.name, o.err = sweep.OpenData(ctx, folder, vocab, func(text string) { note("%s", text) })
+		o.err = guarded(func() (err error) {
+			o.data, o.name, err = sweep.OpenData(ctx, folder, vocab, func(text string) { note("%s", text) })
+			return err
+		})
 	}()
 	return o
 }

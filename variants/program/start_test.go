@@ -2,6 +2,7 @@ package program
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -108,4 +109,17 @@ func TestBegin(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "grad.onnx: 7 chunks of the loss head") || !grown {
 		t.Errorf("a graph that cannot be: %v", err)
 	}
+}
+
+// TestBug: a panic, which is a bug, comes out of Write, where it can be reported, and says where it was.
+func TestBug(t *testing.T) {
+	defer func() {
+		if r := fmt.Sprint(recover()); !strings.Contains(r, "eval.onnx: ") || !strings.Contains(r, ".go:") {
+			t.Errorf("recovered %s", r)
+		}
+	}()
+	m := &manifest.Manifest{Graphs: map[string]*manifest.Graph{}} // without files
+	w := &writer{dir: t.TempDir(), variant: micro(t), options: Options{Batch: 1, Graphs: []string{"eval"}}.orDefaults(micro(t).Config), m: m}
+	err := w.graphs()
+	t.Errorf("no panic, but %v", err)
 }

@@ -7,7 +7,9 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strings"
 	"sync"
 
 	"march/graphgen"
@@ -194,22 +196,46 @@ func (w *writer) graphs() error {
 	if w.options.TrainingInfo {
 		names = append(names, "training")
 	}
-	errs := make([]error, len(names))
+	errs, bugs := make([]error, len(names)), make([]any, len(names))
 	var work sync.WaitGroup
 	for i, name := range names {
 		work.Go(func() {
+			defer func() { bugs[i] = bug(name, recover()) }()
 			if err := w.graph(name); err != nil {
 				errs[i] = fmt.Errorf("%s.onnx: %w", name, err)
 			}
 		})
 	}
 	work.Wait()
+	for _, b := range bugs {
+		if b != nil {
+			panic(b) // where it would have come out of a single goroutine
+		}
+	}
 	for _, err := range errs {
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// bug is what was recovered from a panic, with its place in the code; nil where nothing was.
+func bug(graph string, recovered any) any {
+	if recovered == nil {
+		return nil
+	}
+	pc := make([]uintptr, 32)
+	frames := runtime.CallersFrames(pc[:runtime.Callers(3, pc)])
+	for {
+		f, more := frames.Next()
+		if strings.HasPrefix(f.Function, "march/") {
+			return fmt.Sprintf("%s.onnx: %v, at %s:%d", graph, recovered, f.File, f.Line)
+		}
+		if !more {
+			return recovered
+		}
+	}
 }
 
 // graph writes one graph, or for training the model and its training step in one file.
