@@ -59,7 +59,7 @@ func (g *Graph) Compile(t Target, further ...func(*Graph) *Graph) (*Program, err
 		}
 		passes = append(passes, func(g *Graph) *Graph { return prune(rewrite(g)) })
 		if t.contrib() {
-			passes = append(passes, summedLast)
+			passes = append(passes, func(g *Graph) *Graph { return prune(joinSiblings(g)) }, summedLast)
 		}
 		if t == Fused {
 			passes = append(passes, func(g *Graph) *Graph { return prune(foldAddends(g)) }) // what the rules left to be added

@@ -36,6 +36,7 @@ var kernelOps = map[string]kernelOp{
 	"FlashAttentionGrad": {inputs: 9, outputs: 4},                                         // … y, lse, dy; dq, dk, dv, dbias
 	"Normalize":          {inputs: 4, outputs: 3},                                         // x, weight, bias, residual; y, stats, sum
 	"NormalizeGrad":      {inputs: 7, outputs: 3, addends: map[int]int{0: 4, 1: 5, 2: 6}},
+	"SoftmaxGrad":        {inputs: 2, outputs: 1}, // y, dy; dx
 	"Activate":           {inputs: 1, outputs: 1},
 	"ActivateGrad":       {inputs: 3, outputs: 2, addends: map[int]int{1: 2}}, // x, dy, addend; dx, its column sums
 	"Gate":               {inputs: 2, outputs: 1},

@@ -66,7 +66,7 @@ func (a Attention) flashGrad(n *Node) []*Tensor {
 }
 
 // longestNorm is the longest row that a norm's kernel takes.
-const longestNorm = 8192
+const longestNorm = 8192 // and a softmax's
 
 // takesNorm reports whether a norm, or its gradient, is a kernel of march's.
 func (t Target) takesNorm(n *Node) bool { return t.takes(n) && n.In[0].Dim(-1) <= longestNorm }
@@ -74,6 +74,12 @@ func (t Target) takesNorm(n *Node) bool { return t.takes(n) && n.In[0].Dim(-1) <
 func normAttrs(n *Node) Attrs {
 	return Attrs{"eps": n.Attrs.num("eps"), "rms": n.Op.Name == "RMSNorm" || n.Op.Name == "RMSNormGrad"}
 }
+
+// takesSoftmax reports whether the gradient of the softmax in an attention's gradient is a kernel of march's.
+func (t Target) takesSoftmax(n *Node) bool { return t.takes(n) && n.attention().Keys <= longestNorm }
+
+// softmaxGrad is p·(dp − Σ p·dp) over the last dimension.
+func softmaxGrad(p, dp *Tensor) *Tensor { return kernel("SoftmaxGrad", nil, []Type{p.typ}, p, dp)[0] }
 
 // normalize gives the normalised x [N,D] and the mean and 1/standard deviation of each row, [N,2].
 func normalize(n *Node) []*Tensor {

@@ -109,9 +109,12 @@ var _ = register(&Op{
 		// The softmax gradient's row sums Σ p·dp equal Σ y·dy (Dao et al., FlashAttention,
 		// 2022), taken over dv instead of Sk entries and without an array as large as p. With
 		// dropout it is the same sum: the mask is a factor on both sides.
-		y := a.attend(g, t, n.In)
-		sums := ReduceSum(a.heads(Mul(y, dy), a.Queries, a.Heads), true, -1)
-		sums = Transpose(sums, a.headsFirst()...)
+		var sums *Tensor
+		kernel := t.takesSoftmax(n)
+		if !kernel {
+			sums = ReduceSum(a.heads(Mul(a.attend(g, t, n.In), dy), a.Queries, a.Heads), true, -1)
+			sums = Transpose(sums, a.headsFirst()...)
+		}
 
 		var ds *Tensor
 		var dq []*Tensor
@@ -124,13 +127,14 @@ var _ = register(&Op{
 			}
 			softmax := b.probabilities(g, seen, k, n.In, t)
 			p := b.dropped(softmax, n.In[5])
-			var centred *Tensor // dp − sums
-			if n.In[5] == nil && b.Keys >= longAttention*v.Dim(-1) {
-				centred = t.productLess(dyb, v, b.queries(sums))
-			} else {
-				centred = Sub(b.dropped(t.product(dyb, v, false, true, 1), n.In[5]), b.queries(sums))
+			switch {
+			case kernel:
+				ds = softmaxGrad(softmax, b.dropped(t.product(dyb, v, false, true, 1), n.In[5]))
+			case n.In[5] == nil && b.Keys >= longAttention*v.Dim(-1):
+				ds = Mul(softmax, t.productLess(dyb, v, b.queries(sums)))
+			default:
+				ds = Mul(softmax, Sub(b.dropped(t.product(dyb, v, false, true, 1), n.In[5]), b.queries(sums)))
 			}
-			ds = Mul(softmax, centred)
 			dq = append(dq, t.product(ds, k, false, false, a.Scale))
 			dk.add(b, t.product(ds, q, true, false, a.Scale))
 			dv.add(b, t.product(p, dyb, true, false, 1))

@@ -129,6 +129,7 @@ func flashCases() (list []kernelCase) {
 		{"heads of 24 and 40", graphgen.Attention{Batch: 2, Queries: 65, Keys: 65, Heads: 4, Causal: true}, 24, 40, 0, nil},
 		{"heads of 96", graphgen.Attention{Batch: 2, Queries: 65, Keys: 130, Heads: 2}, 96, 96, 0, nil},
 		{"heads of 128", graphgen.Attention{Batch: 2, Queries: 200, Keys: 200, Heads: 2, Causal: true}, 128, 128, 0, nil},
+		{"heads of 136, which have no kernel", graphgen.Attention{Batch: 1, Queries: 40, Keys: 70, Heads: 2}, 136, 136, 0, nil},
 		{"grouped heads", graphgen.Attention{Batch: 2, Queries: 128, Keys: 128, Heads: 6, KVHeads: 2, Causal: true}, 64, 64, 0, nil},
 		{"one key head", graphgen.Attention{Batch: 2, Queries: 70, Keys: 70, Heads: 4, KVHeads: 1}, 32, 32, 0, nil},
 		{"lengths", graphgen.Attention{Batch: 3, Queries: 128, Keys: 128, Heads: 2}, 64, 64, 0, []int64{1, 77, 128}},

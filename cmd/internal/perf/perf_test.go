@@ -78,30 +78,41 @@ func TestMemory(t *testing.T) {
 // TestTraffic holds what a step of a workload reads and writes on its way through the graph,
 // in GB (docs/performance.md): a pass too many over a large array shows here.
 func TestTraffic(t *testing.T) {
-	for name, byType := range map[string]map[graphgen.DType]float64{
-		"P1":      {graphgen.Float32: 114.4, graphgen.BFloat16: 50.1},
-		"P1-long": {graphgen.Float32: 167.2, graphgen.BFloat16: 76.5},
-		"heads":   {graphgen.Float32: 161, graphgen.BFloat16: 82.5},
-		"P2":      {graphgen.Float32: 0.85},
+	for _, x := range []struct {
+		name    string
+		compute graphgen.DType
+		gpu     bool
+		target  graphgen.Target
+		most    float64
+	}{
+		{"P1", graphgen.Float32, false, graphgen.ORT, 114.4},
+		{"P1", graphgen.Float32, true, graphgen.ORT, 95.6},
+		{"P1", graphgen.Float32, true, graphgen.Fused, 58.5},
+		{"P1", graphgen.BFloat16, true, graphgen.ORT, 50.1},
+		{"P1-long", graphgen.Float32, false, graphgen.ORT, 167.2},
+		{"P1-long", graphgen.BFloat16, true, graphgen.ORT, 76.5},
+		{"heads", graphgen.Float32, false, graphgen.ORT, 161},
+		{"heads", graphgen.BFloat16, true, graphgen.ORT, 82.5},
+		{"P2", graphgen.Float32, false, graphgen.ORT, 0.85},
 	} {
-		for compute, most := range byType {
-			i := slices.IndexFunc(Workloads(), func(w Workload) bool { return w.Name == name })
-			w := Workloads()[i]
-			p, err := w.Variant.Config.Train(variants.Dims{Batch: w.Batch, Length: w.Length, Decoder: w.Decoder, Compute: compute})
-			if err != nil {
-				t.Fatal(err)
-			}
-			c, err := p.Compile(graphgen.ORT)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var sum int64
-			for _, bytes := range c.Graph.Traffic() {
-				sum += bytes
-			}
-			if gb := float64(sum) / 1e9; gb > most || gb < 0.95*most {
-				t.Errorf("%s in %s: %.2f GB, wanted just below %v", name, compute, gb, most)
-			}
+		i := slices.IndexFunc(Workloads(), func(w Workload) bool { return w.Name == x.name })
+		w := Workloads()[i]
+		p, err := w.Variant.Config.Train(variants.Dims{Batch: w.Batch, Length: w.Length, Decoder: w.Decoder, Compute: x.compute, GPU: x.gpu})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := p.Compile(x.target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var sum int64
+		for _, bytes := range c.Graph.Traffic() {
+			sum += bytes
+		}
+		if gb := float64(sum) / 1e9; gb > x.most || gb < 0.95*x.most {
+			t.Errorf("%s in %s for %s (a GPU: %t): %.2f GB, wanted just below %v", x.name, x.compute, x.target, x.gpu, gb, x.most)
+		} else {
+			t.Logf("%s in %s for %s (a GPU: %t): %.2f GB, %d nodes, holds %.2f GB", x.name, x.compute, x.target, x.gpu, gb, len(c.Graph.Nodes()), float64(c.Graph.Peak())/1e9)
 		}
 	}
 }

@@ -26,6 +26,9 @@ func everyMacro() (nodes []Node) {
 				x, w := tensor(t, 9, d), tensor(weight, d)
 				add("Normalize", []Tensor{x, w}, []Tensor{x, f32(9, 2)}, nil, "")
 				add("NormalizeGrad", []Tensor{x, w, f32(9, 2), x}, []Tensor{x, f32(d), f32(d)}, nil, "")
+				if weight == Float32 {
+					add("SoftmaxGrad", []Tensor{x, x}, []Tensor{x}, nil, "")
+				}
 			}
 		}
 		for _, columns := range []int{64, 65} {

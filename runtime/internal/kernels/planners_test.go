@@ -65,6 +65,8 @@ func TestSourcesAgree(t *testing.T) {
 	for _, c := range []struct{ file, text string }{
 		{"norm.cu", fmt.Sprintf("#if LANES == 32\n#define GROUPS %d\n", rowLayout{lanes: 32}.groups())},
 		{"norm.cu", fmt.Sprintf("#else\n#define GROUPS %d\n", rowLayout{lanes: 64}.groups())},
+		{"softmax.cu", fmt.Sprintf("#if LANES == 32\n#define GROUPS %d\n", rowLayout{lanes: 32}.groups())},
+		{"softmax.cu", fmt.Sprintf("#else\n#define GROUPS %d\n", rowLayout{lanes: 64}.groups())},
 		{"embedding.cu", fmt.Sprintf("#define OWN %d\n", own)},
 		{"product.cu", fmt.Sprintf("#define STEP %d ", sumStep)},
 		{"product.cu", fmt.Sprintf("#define ROWS %d ", tileRows/2)},
@@ -215,6 +217,8 @@ func TestRefusals(t *testing.T) {
 		{Node{Op: "Normalize", In: []Tensor{half(2, 8), f32(8), absent, half(2, 8)}, Out: []Tensor{half(2, 8), f32(2, 2)}}, "output 2 (sum) is missing"},
 		{Node{Op: "NormalizeGrad", Ints: map[string]int{"rms": 1}, In: []Tensor{half(2, 8), f32(8), f32(2, 2), half(2, 8), absent, absent, f32(8)}, Out: []Tensor{half(2, 8), f32(8)}}, "RMS has no bias"},
 		{Node{Op: "NormalizeGrad", In: []Tensor{half(2, 8), f32(8), f32(2, 2), half(2, 8)}, Out: []Tensor{half(2, 8), f32(8)}}, "output 2 (dbias) is missing"},
+		{Node{Op: "SoftmaxGrad", In: []Tensor{half(2, 9000), half(2, 9000)}, Out: []Tensor{half(2, 9000)}}, "rows of 9000: a block keeps at most 8192"},
+		{Node{Op: "SoftmaxGrad", In: []Tensor{half(2, 8), f32(2, 8)}, Out: []Tensor{half(2, 8)}}, "input 1 (dy) is float32, wanted bfloat16"},
 		{Node{Op: "Activate", Strings: map[string]string{"kind": "mish"}, In: []Tensor{half(8)}, Out: []Tensor{half(8)}}, `kind "mish" is not one of [relu`},
 		{Node{Op: "ActivateGrad", Strings: gelu, In: []Tensor{half(2, 8), half(2, 8), f32(8)}, Out: []Tensor{half(2, 8)}}, "input 2 (addend) belongs to an output"},
 		{Node{Op: "Gate", Strings: gelu, In: []Tensor{half(2, 8), half(2, 7)}, Out: []Tensor{half(2, 8)}}, "input 1 (up) is [2 7], wanted [2 8]"},

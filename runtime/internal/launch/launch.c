@@ -339,6 +339,7 @@ static char *quickest(launch_device *d, const launch_shape *s, product *p, heuri
   void *begin = NULL, *end = NULL;
   float best = 0;
   int chosen = -1;
+  pthread_mutex_lock(&d->queueing); // candidates use the workspace that products of sessions which run meanwhile use
   if (cuEventCreate(&begin, 0) == 0 && cuEventCreate(&end, 0) == 0) {
     for (int i = 0; i < count; i++) {
       if (found[i].state != 0) continue;
@@ -357,6 +358,7 @@ static char *quickest(launch_device *d, const launch_shape *s, product *p, heuri
       free(message); // of a candidate that does not run
     }
   }
+  pthread_mutex_unlock(&d->queueing);
   if (begin) cuEventDestroy_v2(begin);
   if (end) cuEventDestroy_v2(end);
   cuMemFree_v2(memory);
