@@ -18,7 +18,7 @@ var inspectCommand = command{
 	name: "inspect", operands: "FILE [FILE2]", group: groupModels,
 	short: "what is in an ONNX file: inputs, outputs, operators by layer, memory",
 	long: "Prints an ONNX file's inputs and outputs, its operators by the layer that their names tell, and the memory of parameters and activations. " +
-		"With two files it says what differs. It runs nothing and opens no file that a graph points to.\n\n" +
+		"With two files it says what differs. It runs nothing and opens no file that a graph points to, and refuses graphs that point outside their folder.\n\n" +
 		"Activations are estimated from shapes: of all tensors that nodes give, and of those alive at once in the file's order. A runtime needs less where it fuses nodes.",
 	examples: []example{
 		{"march inspect programs/sharing/baseline/decoder/step.onnx", "one file"},

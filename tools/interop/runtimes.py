@@ -59,7 +59,7 @@ def npm(*packages: str):
 def cargo(work: Path):
     target = work / "tract"
     target.mkdir(parents=True, exist_ok=True)
-    check(["cargo", "build", "--quiet", "--release", "--locked", "--manifest-path", str(HERE / "tract" / "Cargo.toml")], env={"CARGO_TARGET_DIR": str(target)})
+    check(["cargo", "build", "--quiet", "--release", "--manifest-path", str(HERE / "tract" / "Cargo.toml")], env={"CARGO_TARGET_DIR": str(target)})
     return [str(target / "release" / "interop-tract")], {}
 
 
