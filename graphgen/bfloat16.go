@@ -108,7 +108,7 @@ func (g *Graph) LiftCasts(name func(input string) string) *Graph {
 		}
 	}
 	c := &copier{New(), map[*Tensor]*Tensor{}}
-	c.dst.symbols = slices.Clone(g.symbols)
+	c.dst.symbols, c.dst.blocks = slices.Clone(g.symbols), g.blocks
 	for _, in := range g.inputs {
 		if copies[in] == nil || read[in] {
 			c.of[in] = c.dst.Input(in.name, in.DType(), in.Shape()...)

@@ -21,6 +21,8 @@ type Graph struct {
 	unique  map[string][]*Tensor // key of a node or constant → its outputs
 	symbols []symbol
 	scope   []string
+	blocks  int // built by Recomputed
+	block   int // the one that is being built; 0: none
 }
 
 // Output is a named result of a graph.
@@ -36,6 +38,7 @@ type Node struct {
 	Out   []*Tensor
 	Attrs Attrs
 	Scope string // the place in the model that asked for it, such as decoder.3.attn
+	block int    // that it belongs to, from 1 on ([Graph.Recomputed]); 0: none
 }
 
 func (n *Node) String() string {
@@ -244,7 +247,7 @@ func (g *Graph) apply(name string, attrs Attrs, in ...*Tensor) []*Tensor {
 	if out, ok := g.unique[key.String()]; ok {
 		return out
 	}
-	n := &Node{Op: op, In: in, Attrs: attrs, Scope: g.place()}
+	n := &Node{Op: op, In: in, Attrs: attrs, Scope: g.place(), block: g.block}
 	types := op.Infer(g, n)
 	for i, t := range types {
 		out := g.tensor(t)

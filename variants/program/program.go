@@ -33,7 +33,7 @@ type Options struct {
 	Precision string
 	Batch     int // sequences of a micro-batch; 0: [DefaultBatch]
 	Length    int // tokens of a sequence; 0: the config's
-	// Recompute is what gradients compute anew instead of keeping it: none or attention
+	// Recompute is what gradients compute anew instead of keeping it: none, attention or block
 	// ([Recomputes]); "": none.
 	Recompute string
 	// LossChunks is the number of parts in which the loss head goes over the rows; 0: 1.
@@ -66,8 +66,10 @@ var precisions = map[string]graphgen.DType{"fp32": graphgen.Float32, "bf16": gra
 func Precisions() []string { return []string{"fp32", "bf16"} }
 
 // Recomputes lists what gradients can compute anew: attention is the probabilities of
-// attentions, the largest arrays that are kept for them.
-func Recomputes() []string { return []string{"none", "attention"} }
+// attentions, the largest arrays that are kept for them; block all that is inside of a layer.
+func Recomputes() []string {
+	return []string{"none", string(variants.RecomputeAttention), string(variants.RecomputeBlock)}
+}
 
 // TrainingFile is the model with TrainingInfoProto.
 const TrainingFile = "training.onnx"
@@ -271,14 +273,14 @@ func (w *writer) startOf(p variants.Parameter) ([]byte, error) {
 	return safetensors.Bytes(v), err
 }
 
-// compile builds, compiles and checks one graph.
-func (w *writer) compile(name string) (*graphgen.Program, error) {
+// compile builds, compiles and checks one graph; flops are counted of those that have gradients.
+func (w *writer) compile(name string) (p *graphgen.Program, flops int64, err error) {
 	c, o := w.variant.Config, w.options
 	d, err := c.Dims(o.Batch, o.Length)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	d.Compute, d.Recompute = precisions[o.Precision], o.Recompute == "attention"
+	d.Compute, d.Recompute = precisions[o.Precision], variants.Recompute(recomputed(o.Recompute))
 	d.LossChunks = o.LossChunks
 	if d.Decoder != 0 && o.DecoderLength != 0 {
 		d.Decoder = o.DecoderLength
@@ -299,20 +301,23 @@ func (w *writer) compile(name string) (*graphgen.Program, error) {
 		err = fmt.Errorf("no such graph; wanted one of %v", Graphs())
 	}
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	var passes []func(*graphgen.Graph) *graphgen.Graph
 	if o.Deterministic && (name == "grad" || name == "step" || name == "update") {
 		passes = append(passes, graphgen.Reproducible)
 	}
-	p, err := g.Compile(o.Target, passes...)
+	if name == "grad" || name == "step" {
+		flops = g.FLOPs()
+	}
+	p, err = g.Compile(o.Target, passes...)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if err := checkInPlace(name, p.Graph); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return p, nil
+	return p, flops, nil
 }
 
 // encoding is what goes into a graph's file beside it.
@@ -328,7 +333,7 @@ func (w *writer) encoding(name string) graphgen.EncodeOptions {
 
 // graph writes one graph.
 func (w *writer) graph(name string) error {
-	p, err := w.compile(name)
+	p, flops, err := w.compile(name)
 	if err != nil {
 		return err
 	}
@@ -337,7 +342,9 @@ func (w *writer) graph(name string) error {
 	if err != nil {
 		return err
 	}
-	w.m.Graphs[name] = describeGraph(name+".onnx", p.Graph, enc.Weights)
+	d := describeGraph(name+".onnx", p.Graph, enc.Weights)
+	d.FLOPs = flops
+	w.m.Graphs[name] = d
 	return w.write(name+".onnx", b)
 }
 
@@ -352,11 +359,11 @@ func (w *writer) write(file string, b []byte) error {
 
 // training writes the model and its training step in one file.
 func (w *writer) training() error {
-	infer, err := w.compile("infer")
+	infer, _, err := w.compile("infer")
 	if err != nil {
 		return err
 	}
-	step, err := w.compile("step")
+	step, _, err := w.compile("step")
 	if err != nil {
 		return err
 	}
@@ -407,7 +414,7 @@ func checkInPlace(name string, g *graphgen.Graph) error {
 }
 
 func describeGraph(file string, g *graphgen.Graph, weights map[string]graphgen.External) *manifest.Graph {
-	d := &manifest.Graph{File: file, Nodes: len(g.Nodes()), Operators: g.Histogram(), Inputs: []manifest.Port{}}
+	d := &manifest.Graph{File: file, Nodes: len(g.Nodes()), Recomputed: g.Anew(), Operators: g.Histogram(), Inputs: []manifest.Port{}}
 	for _, t := range g.Inputs() {
 		if _, ok := weights[t.Name()]; !ok {
 			d.Inputs = append(d.Inputs, port(t.Name(), t))
