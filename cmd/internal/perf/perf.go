@@ -106,9 +106,12 @@ type Result struct {
 	Runtime      string  `json:"onnxruntime"`
 	Parameters   int64   `json:"parameters"`
 	Nodes        int     `json:"nodes"`
-	LoadS        float64 `json:"load_s"` // session creation and first step
-	MS           float64 `json:"ms"`     // median step
-	MinMS        float64 `json:"min_ms"` // fastest step
+	Recomputed   int     `json:"recomputed_nodes,omitempty"` // of the nodes, that compute a layer anew
+	GraphGFLOP   float64 `json:"graph_gflop"`                // of the graph's matrix products in a micro-batch, with those computed anew
+	ModelGFLOP   float64 `json:"model_gflop"`                // of the model's, by its budget: what GFLOPS and MFU count
+	LoadS        float64 `json:"load_s"`                     // session creation and first step
+	MS           float64 `json:"ms"`                         // median step
+	MinMS        float64 `json:"min_ms"`                     // fastest step
 	TokensPerS   float64 `json:"tokens_per_s"`
 	GFLOPS       float64 `json:"gflop_per_s"`                      // of matrix products
 	MFU          float64 `json:"model_flop_utilisation,omitempty"` // GFLOPS over what the GPU's matrix units can do in this precision
@@ -249,8 +252,10 @@ func start(rt *runtime.Runtime, dir string, w Workload, t graphgen.Target, o Opt
 	}
 	r.result = Result{
 		Workload: w.Name, Target: string(t), Precision: cmp.Or(o.Precision, m.Precision), Device: rt.Device().String(), Threads: rt.Threads(), Optimizer: o.Optimizer, MicroBatches: o.MicroBatches, Replicas: replicas, Runtime: rt.Version(), CUDAGraph: e.Recorded(),
-		Parameters: b.Total, Nodes: m.Graphs["grad"].Nodes, LoadS: time.Since(began).Seconds(),
-		GFLOPS: float64(b.TrainingFLOPs) * float64(w.Batch*w.Length*max(1, o.MicroBatches)) / 1e9,
+		Parameters: b.Total, Nodes: m.Graphs["grad"].Nodes, Recomputed: m.Graphs["grad"].Recomputed, LoadS: time.Since(began).Seconds(),
+		GraphGFLOP: float64(m.Graphs["grad"].FLOPs) * float64(replicas) / 1e9,
+		ModelGFLOP: float64(b.TrainingFLOPs) * float64(w.Batch*w.Length) / 1e9,
+		GFLOPS:     float64(b.TrainingFLOPs) * float64(w.Batch*w.Length*max(1, o.MicroBatches)) / 1e9,
 	}
 	if err := r.run(o.Warmup); err != nil {
 		return nil, err
