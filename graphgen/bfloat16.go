@@ -108,7 +108,7 @@ func (g *Graph) LiftCasts(name func(input string) string) *Graph {
 		}
 	}
 	c := &copier{New(), map[*Tensor]*Tensor{}}
-	c.dst.symbols, c.dst.gpu = slices.Clone(g.symbols), g.gpu
+	c.dst.symbols, c.dst.gpu, c.dst.blocks = slices.Clone(g.symbols), g.gpu, g.blocks
 	for _, in := range g.inputs {
 		if copies[in] == nil || read[in] {
 			c.of[in] = c.dst.Input(in.name, in.DType(), in.Shape()...)

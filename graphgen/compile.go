@@ -92,7 +92,7 @@ type copier struct {
 
 func newCopier(src *Graph) *copier {
 	c := &copier{New(), map[*Tensor]*Tensor{}}
-	c.dst.symbols, c.dst.gpu = slices.Clone(src.symbols), src.gpu
+	c.dst.symbols, c.dst.gpu, c.dst.blocks = slices.Clone(src.symbols), src.gpu, src.blocks
 	for _, in := range src.inputs {
 		c.of[in] = c.dst.Input(in.name, in.DType(), in.Shape()...)
 	}
@@ -196,8 +196,7 @@ func (g *Graph) live() map[*Node]bool {
 // inputs that are then read by nothing. A model may have parameters that no output
 // depends on; a graph has no inputs for them.
 func (g *Graph) Trim() {
-	live := g.live()
-	g.nodes = slices.DeleteFunc(g.nodes, func(n *Node) bool { return !live[n] })
+	g.drop(g.live())
 	read := map[*Tensor]bool{}
 	for _, n := range g.nodes {
 		for _, t := range n.In {
@@ -205,5 +204,10 @@ func (g *Graph) Trim() {
 		}
 	}
 	g.inputs = slices.DeleteFunc(g.inputs, func(t *Tensor) bool { return t.DType().Float() && !read[t] })
+}
+
+// drop takes out the nodes that are not live.
+func (g *Graph) drop(live map[*Node]bool) {
+	g.nodes = slices.DeleteFunc(g.nodes, func(n *Node) bool { return !live[n] })
 	maps.DeleteFunc(g.unique, func(_ string, out []*Tensor) bool { return out[0].node != nil && !live[out[0].node] })
 }

@@ -36,7 +36,7 @@ func every(t *testing.T) *Graph {
 			for _, kind := range ActivationNames() {
 				x = GLU(kind, Activation(kind, x), x)
 			}
-			x = RMSNorm(x, w, 1e-5)
+			g.Recomputed(func() { x = RMSNorm(Tanh(x), w, 1e-5) })
 		})
 		taught, distill := DistillHead(x, table, nil, ids, in(g, 6, 9), 2)
 		loss := Add(LossHead(x, table, nil, ids), Add(taught, distill))
@@ -260,6 +260,14 @@ func TestFLOPs(t *testing.T) {
 		{"attention", func(g *Graph) *Tensor {
 			return Attention{Batch: b, Queries: s, Keys: s, Heads: h, KVHeads: kv, Scale: 0.5, Causal: true}.Apply(in(g, n, h*dk), in(g, n, kv*dk), in(g, n, kv*dk), AttentionInputs{})
 		}, 2 * attention, 6 * attention},
+		{"attention, computed anew", func(g *Graph) *Tensor {
+			return Attention{Batch: b, Queries: s, Keys: s, Heads: h, KVHeads: kv, Scale: 0.5, Causal: true, Recompute: true}.Apply(in(g, n, h*dk), in(g, n, kv*dk), in(g, n, kv*dk), AttentionInputs{})
+		}, 2 * attention, 7 * attention},
+		{"a block, computed anew", func(g *Graph) (y *Tensor) {
+			x := Embedding(in(g, v, d), g.Input("ids", Int64, n))
+			g.Recomputed(func() { y = Linear(Tanh(Linear(x, in(g, d, v), nil)), in(g, v, d), nil) })
+			return y // the second product is not needed again
+		}, 2 * 2 * n * d * v, (3*2 + 1) * 2 * n * d * v},
 		{"loss", func(g *Graph) *Tensor { return LossHead(in(g, n, d), in(g, v, d), nil, g.Input("labels", Int64, n)) }, 2 * n * d * v, 3 * 2 * n * d * v},
 		{"elementwise", func(g *Graph) *Tensor { return Exp(Add(in(g, n), in(g, n))) }, 0, 0},
 	} {

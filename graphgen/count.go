@@ -1,6 +1,9 @@
 package graphgen
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // FLOPs counts the multiplications and additions of the graph's matrix products (two
 // for each pair of factors); elementwise work is not counted. Shapes must be static.
@@ -12,6 +15,16 @@ func (g *Graph) FLOPs() int64 {
 		}
 	}
 	return sum
+}
+
+// Anew counts the nodes that compute anew what gradients read ([Graph.Recomputed]).
+func (g *Graph) Anew() (count int) {
+	for _, n := range g.nodes {
+		if n.Scope == anewScope || strings.HasPrefix(n.Scope, anewScope+".") {
+			count++
+		}
+	}
+	return count
 }
 
 // Histogram counts the graph's operators by name, with the domain in front where it is

@@ -108,7 +108,11 @@ func (e *encoder) graph() *onnxpb.GraphProto {
 		}
 		e.pb.Output = append(e.pb.Output, e.valueInfo(o.Name, o.Tensor))
 	}
-	for _, n := range g.nodes {
+	nodes := g.nodes
+	if g.blocks > 0 && e.p.Target.contrib() {
+		nodes = g.runtimeOrder()
+	}
+	for _, n := range nodes {
 		e.node(n)
 		for _, o := range n.Out {
 			for _, name := range aliases[o] {

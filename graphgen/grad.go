@@ -30,6 +30,7 @@ func gradients(loss *Tensor, targets []*Tensor, into map[*Tensor]*Tensor) ([]*Te
 	}
 	needed := dependents(g, targets)
 	sum := map[*Tensor]*Tensor{loss: g.Scalar(loss.DType(), 1)}
+	again := newRecomputation(g, needed)
 	nodes := g.nodes // those of the forward pass; the rules below append more
 	for i := len(nodes) - 1; i >= 0; i-- {
 		n := nodes[i]
@@ -45,7 +46,8 @@ func gradients(loss *Tensor, targets []*Tensor, into map[*Tensor]*Tensor) ([]*Te
 			return nil, fmt.Errorf("%s: operator %s has no gradient (%s)", n, n.Op.Name, n.Op.NoGrad)
 		}
 		var err error
-		g.inGradientOf(n, func() { err = g.pullBack(n, dy, needed, sum, into) })
+		m := again.anew(n, dy, sum)
+		g.inGradientOf(n, func() { err = g.pullBack(n, m, dy, sum, into, again) })
 		if err != nil {
 			return nil, err
 		}
@@ -57,17 +59,19 @@ func gradients(loss *Tensor, targets []*Tensor, into map[*Tensor]*Tensor) ([]*Te
 		}
 		out[i] = sum[t]
 	}
+	again.forget(out)
 	return out, nil
 }
 
-// pullBack applies one node's rule and adds the results to its inputs' gradients.
-func (g *Graph) pullBack(n *Node, dy []*Tensor, needed map[*Tensor]bool, sum, into map[*Tensor]*Tensor) error {
-	dx := n.Op.Grad(g, n, dy)
+// pullBack applies one node's rule and adds the results to its inputs' gradients. The rule
+// sees m, which is the node itself or computes the same anew.
+func (g *Graph) pullBack(n, m *Node, dy []*Tensor, sum, into map[*Tensor]*Tensor, again *recomputation) error {
+	dx := n.Op.Grad(g, m, dy)
 	if len(dx) != len(n.In) {
 		return fmt.Errorf("%s: the gradient rule of %s gave %d results for %d inputs", n, n.Op.Name, len(dx), len(n.In))
 	}
 	for i, x := range n.In {
-		if x == nil || dx[i] == nil || !needed[x] {
+		if x == nil || dx[i] == nil || !again.needed[x] {
 			continue
 		}
 		if d := dx[i].DType(); d != x.DType() && d != summedType(x.DType()) || !x.Shape().spreadsTo(dx[i].Shape()) {
@@ -86,6 +90,7 @@ func (g *Graph) pullBack(n *Node, dy []*Tensor, needed map[*Tensor]bool, sum, in
 		} else {
 			sum[x] = Add(sum[x], d)
 		}
+		again.note(x)
 	}
 	return nil
 }

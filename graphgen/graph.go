@@ -22,6 +22,8 @@ type Graph struct {
 	symbols []symbol
 	scope   []string
 	gpu     bool // see ForGPU
+	blocks  int  // built by Recomputed
+	block   int  // the one that is being built; 0: none
 }
 
 // Output is a named result of a graph.
@@ -37,6 +39,7 @@ type Node struct {
 	Out   []*Tensor
 	Attrs Attrs
 	Scope string // the place in the model that asked for it, such as decoder.3.attn
+	block int    // that it belongs to, from 1 on ([Graph.Recomputed]); 0: none
 }
 
 func (n *Node) String() string {
@@ -256,7 +259,7 @@ func (g *Graph) apply(name string, attrs Attrs, in ...*Tensor) []*Tensor {
 	if out, ok := g.unique[string(key)]; ok {
 		return out
 	}
-	n := &Node{Op: op, In: in, Attrs: attrs, Scope: g.place()}
+	n := &Node{Op: op, In: in, Attrs: attrs, Scope: g.place(), block: g.block}
 	types := op.Infer(g, n)
 	for i, t := range types {
 		out := g.tensor(t)

@@ -91,7 +91,14 @@ var _ = register(&Op{
 
 var _ = register(&Op{
 	Name: "AttentionGrad", Domain: "march", Optional: []int{3, 4, 5, 6}, NoGrad: secondOrder, // inputs those of Attention, dy
-	FLOPs: func(n *Node) int64 { return 2 * n.attention().flops(n.In) }, // two products for each of the forward pass
+	FLOPs: func(n *Node) int64 { // two products for each of the forward pass, and where they are not kept the logits once more
+		a := n.attention()
+		sum := 2 * a.flops(n.In)
+		if a.Recompute {
+			sum += a.productFLOPs(n.In[1])
+		}
+		return sum
+	},
 	Infer: func(_ *Graph, n *Node) []Type {
 		types := []Type{n.In[0].typ, n.In[1].typ, n.In[2].typ}
 		if n.In[3] != nil {
@@ -148,14 +155,23 @@ var _ = register(&Op{
 	},
 })
 
-// after is x as a value of its own that exists only once y does: a node that reads it is
+// after is x as a value of its own that exists only once the others do: a node that reads it is
 // not the equal node that reads x, neither here nor to a runtime that joins equal nodes. It adds
-// nothing to x, unless what y begins with is not finite.
-func after(x, y *Tensor) *Tensor {
-	for axis := range y.Rank() {
-		y = First(y, axis, 1)
+// nothing to x, unless what one of the others begins with is not finite.
+func after(x *Tensor, others ...*Tensor) *Tensor {
+	var sum *Tensor
+	for _, y := range others {
+		for axis := range y.Rank() {
+			y = First(y, axis, 1)
+		}
+		y = Reshape(y)
+		if sum == nil {
+			sum = y
+		} else {
+			sum = Add(Cast(sum, Float32), Cast(y, Float32))
+		}
 	}
-	return Add(x, Cast(Scale(Reshape(y), 0), x.DType()))
+	return Add(x, Cast(Scale(sum, 0), x.DType()))
 }
 
 // attend is the forward pass, [B·Sq, H·dv].
@@ -200,8 +216,12 @@ func (a Attention) dropped(p, mask *Tensor) *Tensor {
 
 // flops counts the two matrix products of the forward pass, over all positions.
 func (a Attention) flops(in []*Tensor) int64 {
-	k, v := in[1].Dim(1)/a.KVHeads, in[2].Dim(1)/a.KVHeads
-	return 2 * int64(a.Batch*a.Heads) * int64(a.Queries) * int64(a.Keys) * int64(k+v)
+	return a.productFLOPs(in[1]) + a.productFLOPs(in[2])
+}
+
+// productFLOPs counts q·kᵀ for k, or p·v for v.
+func (a Attention) productFLOPs(kv *Tensor) int64 {
+	return 2 * int64(a.Batch*a.Heads) * int64(a.Queries) * int64(a.Keys) * int64(kv.Dim(1)/a.KVHeads)
 }
 
 // groups is how many queries' heads share a key/value head.

@@ -1,6 +1,9 @@
 package graphgen
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 var _ = register(&Op{
 	Name: "ReduceSumSquare", Infer: reduceType, NoGrad: "only the optimizer uses it",
@@ -31,6 +34,8 @@ type AdamWStep struct {
 //
 // Clipping multiplies by min(1, Clip/(norm + 1e-6)), as PyTorch's clip_grad_norm_ does.
 func (c AdamW) Begin(grads []*Tensor, count, lr, step *Tensor) *AdamWStep {
+	// In the order in which they come to be, so that none need wait for one that comes later.
+	grads = slices.SortedFunc(slices.Values(grads), func(a, b *Tensor) int { return a.id - b.id })
 	d := grads[0].DType()
 	squares := sumOfSquares(grads[0])
 	for _, g := range grads[1:] {

@@ -213,10 +213,13 @@ func TestRandomConfigs(t *testing.T) {
 		}
 		v := variants.Variant{Study: "random", Base: fmt.Sprint(i), Config: c}
 		o := program.Options{Batch: 1 + r.IntN(3), Length: min(c.Length, 3+r.IntN(c.Length)), Target: graphgen.StockTargets()[i%2], Graphs: []string{"grad", "update", "eval"}}
+		if i%4 >= 2 {
+			o.Recompute = "block"
+		}
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			defer func() {
 				if t.Failed() {
-					t.Logf("batch %d × length %d, %s\n%s", o.Batch, o.Length, o.Target, c.YAML())
+					t.Logf("batch %d × length %d, %s, recompute %q\n%s", o.Batch, o.Length, o.Target, o.Recompute, c.YAML())
 				}
 			}()
 			if err := c.Validate(); err != nil {

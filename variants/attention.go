@@ -27,7 +27,7 @@ func (s *stack) selfAttention(use, i int, at string, x *graphgen.Tensor) *graphg
 	}
 	a := graphgen.Attention{
 		Batch: s.batch, Queries: s.length, Keys: s.own(), Past: s.past,
-		Heads: heads, KVHeads: kv, Scale: c.scale(i), Causal: s.causal, Window: c.window(use), Recompute: s.recompute,
+		Heads: heads, KVHeads: kv, Scale: c.scale(i), Causal: s.causal, Window: c.window(use), Recompute: s.recompute == RecomputeAttention,
 	}
 	o := graphgen.AttentionInputs{Lengths: s.lengths, Documents: s.documents, Bias: s.positionBias(heads)}
 	switch {
@@ -52,7 +52,7 @@ func (s *stack) crossAttention(use, i int, at string, x *graphgen.Tensor) *graph
 	c, memory := s.c, s.memory
 	heads, kv := c.heads(i), c.kvHeads(i)
 	k, v := s.crossKeys(use, i, at)
-	a := graphgen.Attention{Batch: s.batch, Queries: s.length, Keys: memory.length, Heads: heads, KVHeads: kv, Scale: c.scale(i), Recompute: s.recompute}
+	a := graphgen.Attention{Batch: s.batch, Queries: s.length, Keys: memory.length, Heads: heads, KVHeads: kv, Scale: c.scale(i), Recompute: s.recompute == RecomputeAttention}
 	y := a.Apply(s.queries(i, at, x), k, v, graphgen.AttentionInputs{
 		Lengths: memory.lengths,
 		Dropout: s.dropMask(s.place(use, "cross.weights"), c.Dropout.Rate, s.batch, heads, s.length, memory.length),
@@ -77,7 +77,7 @@ func (s *stack) database(use, i int, at string, x *graphgen.Tensor) *graphgen.Te
 	heads, dim, rows := c.heads(i), c.qkvDim(i), c.Database.Rows
 	q := s.queries(i, at, x)
 	n := s.g.Product(s.rows(), heads)
-	a := graphgen.Attention{Batch: 1, Queries: n, Keys: rows, Heads: 1, Scale: c.scale(i), Recompute: s.recompute}
+	a := graphgen.Attention{Batch: 1, Queries: n, Keys: rows, Heads: 1, Scale: c.scale(i), Recompute: s.recompute == RecomputeAttention}
 	o := graphgen.AttentionInputs{}
 	if mask := s.dropMask(s.place(use, "database.weights"), c.Dropout.Rate, s.batch, heads, s.length, rows); mask != nil {
 		o.Dropout = graphgen.Reshape(graphgen.Transpose(mask, 0, 2, 1, 3), 1, 1, n, rows)

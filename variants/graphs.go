@@ -52,6 +52,16 @@ type Graph struct {
 	Parameters []Parameter
 }
 
+// Recompute is what gradients compute anew instead of keeping it; the zero value: nothing.
+type Recompute string
+
+// RecomputeAttention is the probabilities of attentions; RecomputeBlock everything inside of a
+// layer, of which its input is kept, and what lies outside of layers reads.
+const (
+	RecomputeAttention Recompute = "attention"
+	RecomputeBlock     Recompute = "block"
+)
+
 // Dims are the sizes of a graph's inputs.
 type Dims struct {
 	Batch   int
@@ -61,9 +71,8 @@ type Dims struct {
 	// (so is Invalid, the zero value) or BFloat16. Parameters, gradients, loss and optimizer
 	// are float32 in any case.
 	Compute graphgen.DType
-	// Recompute has the gradients of attentions compute the probabilities anew: less memory
-	// for more time.
-	Recompute bool
+	// Recompute is what gradients compute anew instead of keeping it: less memory for more time.
+	Recompute Recompute
 	// LossChunks is the number of parts in which the loss head goes over the rows, one after
 	// another; 0: 1.
 	LossChunks int

@@ -277,7 +277,7 @@ func TestMemoryOptions(t *testing.T) {
 			for _, target := range graphgen.Targets() {
 				softmaxes := map[bool]int{}
 				for _, less := range []bool{false, true} {
-					d := Dims{Batch: 4, Length: 16, Compute: compute, Recompute: less}
+					d := Dims{Batch: 4, Length: 16, Compute: compute, Recompute: map[bool]Recompute{true: RecomputeAttention}[less]}
 					if less {
 						d.LossChunks = 4
 					}

@@ -47,8 +47,16 @@ func (s *stack) run(tokens *graphgen.Tensor) *graphgen.Tensor {
 	return x
 }
 
-// in builds a part of a use.
-func (s *stack) in(use int, f func()) { s.g.In(fmt.Sprintf("%s.%d", s.name, use), f) }
+// in builds a use, which gradients may compute anew as a whole.
+func (s *stack) in(use int, f func()) {
+	s.g.In(fmt.Sprintf("%s.%d", s.name, use), func() {
+		if s.recompute == RecomputeBlock {
+			s.g.Recomputed(f)
+		} else {
+			f()
+		}
+	})
+}
 
 // stepped adds the use's own vector, where the config has one (Dehghani et al., Universal
 // Transformers, 2019).

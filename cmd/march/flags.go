@@ -278,7 +278,7 @@ type memoryFlags struct {
 // addMemoryFlags defines them.
 func addMemoryFlags(f *pflag.FlagSet) *memoryFlags {
 	m := &memoryFlags{}
-	f.StringVar(&m.recompute, "recompute", "none", "`WHAT` gradients compute anew instead of keeping it: "+joined(program.Recomputes()))
+	f.StringVar(&m.recompute, "recompute", "none", "`WHAT` gradients compute anew instead of keeping it: "+joined(program.Recomputes())+"; attention is the probabilities of attentions, block all that is inside of a layer")
 	f.IntVar(&m.lossChunks, "loss-chunks", 1, "`PARTS` in which the loss head goes over the rows, so that logits never exist whole")
 	return m
 }

@@ -162,7 +162,7 @@ func TestWrongUse(t *testing.T) {
 		{"gen --variant baseline --target cuda", 2, "--target cuda is not one of portable, ort"},
 		{"gen --variant baseline --precision fp8", 2, "--precision fp8 is not one of fp32, bf16"},
 		{"gen --variant baseline --precision tf32", 2, "--precision tf32 is a way to run graphs of fp32"},
-		{"gen --variant baseline --recompute all", 2, "--recompute \"all\" is not one of none, attention"},
+		{"gen --variant baseline --recompute all", 2, "--recompute \"all\" is not one of none, attention, block"},
 		{"gen --variant deep_* --arch quadratic", 2, `no variant that pattern "deep_*" matches has architecture "quadratic"`},
 		{"gen --variant baseline --scale tiny --out file", 1, "--out: file is a file, wanted a folder"},
 		{"gen --variant baseline --scale tiny --out file/x", 1, "file: not a directory"},

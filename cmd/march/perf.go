@@ -235,6 +235,9 @@ func printFigures(e *env, r perf.Result, width int) {
 		fmt.Fprintf(e.stdout, "  %.2f × the time before", r.Against)
 	}
 	fmt.Fprintln(e.stdout)
+	if r.Recomputed > 0 {
+		fmt.Fprintf(e.stdout, "    %d of the nodes compute layers anew: %.1f GFLOP a micro-batch where the model has %.1f, which GFLOP/s and MFU count\n", r.Recomputed, r.GraphGFLOP, r.ModelGFLOP)
+	}
 	for _, op := range slices.Concat(r.Ops, r.Dearest) {
 		fmt.Fprintf(e.stdout, "    %-40s %5d calls %9.3f ms %6.1f %%", op.Op, op.Calls, op.MS, 100*op.Share)
 		if op.Floor > 0 {

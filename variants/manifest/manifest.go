@@ -103,10 +103,15 @@ type Range struct {
 
 // Graph is one ONNX file's interface.
 type Graph struct {
-	File      string         `json:"file"`
-	Inputs    []Port         `json:"inputs"`
-	Outputs   []Port         `json:"outputs"`
-	Nodes     int            `json:"nodes"`
+	File    string `json:"file"`
+	Inputs  []Port `json:"inputs"`
+	Outputs []Port `json:"outputs"`
+	Nodes   int    `json:"nodes"`
+	// Recomputed of the nodes compute anew what gradients read, where Manifest.Recompute is block.
+	Recomputed int `json:"recomputed_nodes,omitempty"`
+	// FLOPs are the multiplications and additions of the matrix products of a graph that has gradients, with those that are
+	// computed anew; Budget has the model's.
+	FLOPs     int64          `json:"flops,omitempty"`
 	Operators map[string]int `json:"operators"`
 }
 

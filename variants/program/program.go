@@ -28,7 +28,7 @@ type Options struct {
 	Precision string
 	Batch     int // sequences of a micro-batch; 0: [DefaultBatch]
 	Length    int // tokens of a sequence; 0: the config's
-	// Recompute is what gradients compute anew instead of keeping it: none or attention
+	// Recompute is what gradients compute anew instead of keeping it: none, attention or block
 	// ([Recomputes]); "": none.
 	Recompute string
 	// LossChunks is the number of parts in which the loss head goes over the rows; 0: 1.
@@ -63,8 +63,10 @@ var precisions = map[string]graphgen.DType{"fp32": graphgen.Float32, "bf16": gra
 func Precisions() []string { return []string{"fp32", "bf16"} }
 
 // Recomputes lists what gradients can compute anew: attention is the probabilities of
-// attentions, the largest arrays that are kept for them.
-func Recomputes() []string { return []string{"none", "attention"} }
+// attentions, the largest arrays that are kept for them; block all that is inside of a layer.
+func Recomputes() []string {
+	return []string{"none", string(variants.RecomputeAttention), string(variants.RecomputeBlock)}
+}
 
 // TrainingFile is the model with TrainingInfoProto.
 const TrainingFile = "training.onnx"
@@ -157,14 +159,14 @@ func (w *writer) startOf(p variants.Parameter) ([]byte, error) {
 	return safetensors.Bytes(v), err
 }
 
-// compile builds, compiles and checks one graph.
-func (w *writer) compile(name string) (*graphgen.Program, error) {
+// compile builds, compiles and checks one graph; flops are counted of those that have gradients.
+func (w *writer) compile(name string) (p *graphgen.Program, flops int64, err error) {
 	c, o := w.variant.Config, w.options
 	d, err := c.Dims(o.Batch, o.Length)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	d.Compute, d.Recompute = precisions[o.Precision], o.Recompute == "attention"
+	d.Compute, d.Recompute = precisions[o.Precision], variants.Recompute(recomputed(o.Recompute))
 	d.LossChunks, d.GPU = o.LossChunks, o.GPU
 	if d.Decoder != 0 && o.DecoderLength != 0 {
 		d.Decoder = o.DecoderLength
@@ -185,7 +187,7 @@ func (w *writer) compile(name string) (*graphgen.Program, error) {
 		err = fmt.Errorf("no such graph; wanted one of %v", Graphs())
 	}
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	var passes []func(*graphgen.Graph) *graphgen.Graph
 	target, trains := o.Target, name == "grad" || name == "step" || name == "update"
@@ -195,14 +197,17 @@ func (w *writer) compile(name string) (*graphgen.Program, error) {
 	if target == graphgen.Fused && !trains { // these run wherever ONNX Runtime does
 		target = graphgen.ORT
 	}
-	p, err := g.Compile(target, passes...)
+	if name == "grad" || name == "step" {
+		flops = g.FLOPs()
+	}
+	p, err = g.Compile(target, passes...)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if err := checkInPlace(name, p.Graph); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return p, nil
+	return p, flops, nil
 }
 
 // encoding is what goes into a graph's file beside it.
@@ -251,7 +256,7 @@ func checkInPlace(name string, g *graphgen.Graph) error {
 }
 
 func describeGraph(file string, g *graphgen.Graph, weights map[string]graphgen.External) *manifest.Graph {
-	d := &manifest.Graph{File: file, Nodes: len(g.Nodes()), Operators: g.Histogram(), Inputs: []manifest.Port{}}
+	d := &manifest.Graph{File: file, Nodes: len(g.Nodes()), Recomputed: g.Anew(), Operators: g.Histogram(), Inputs: []manifest.Port{}}
 	for _, t := range g.Inputs() {
 		if _, ok := weights[t.Name()]; !ok {
 			d.Inputs = append(d.Inputs, port(t.Name(), t))

@@ -247,11 +247,11 @@ func (w *writer) graph(name string) error {
 	}
 	enc := w.encoding(name)
 	if name == "training" {
-		infer, err := w.compile("infer")
+		infer, _, err := w.compile("infer")
 		if err != nil {
 			return err
 		}
-		step, err := w.compile("step")
+		step, _, err := w.compile("step")
 		if err != nil {
 			return err
 		}
@@ -261,7 +261,7 @@ func (w *writer) graph(name string) error {
 		}
 		return w.write(TrainingFile, b)
 	}
-	p, err := w.compile(name)
+	p, flops, err := w.compile(name)
 	if err != nil {
 		return err
 	}
@@ -270,6 +270,7 @@ func (w *writer) graph(name string) error {
 		return err
 	}
 	described := describeGraph(name+".onnx", p.Graph, enc.Weights)
+	described.FLOPs = flops
 	w.mu.Lock()
 	w.m.Graphs[name] = described
 	w.mu.Unlock()

@@ -111,6 +111,9 @@ type Result struct {
 	Runtime      string  `json:"onnxruntime"`
 	Parameters   int64   `json:"parameters"`
 	Nodes        int     `json:"nodes"`
+	Recomputed   int     `json:"recomputed_nodes,omitempty"`      // of the nodes, that compute a layer anew
+	GraphGFLOP   float64 `json:"graph_gflop"`                     // of the graph's matrix products in a micro-batch, with those computed anew
+	ModelGFLOP   float64 `json:"model_gflop"`                     // of the model's, by its budget: what GFLOPS and MFU count
 	LoadS        float64 `json:"load_s"`                          // session creation and first step
 	MS           float64 `json:"ms"`                              // median step
 	MinMS        float64 `json:"min_ms"`                          // fastest step
@@ -274,8 +277,10 @@ func start(ctx context.Context, rt *runtime.Runtime, dir string, w Workload, t g
 	}
 	r.result = Result{
 		Workload: w.Name, Batch: w.Batch, Length: w.Length, Target: string(t), Precision: cmp.Or(o.Precision, m.Precision), Device: rt.Device().String(), Threads: rt.Threads(), Optimizer: o.Optimizer, MicroBatches: o.MicroBatches, Replicas: replicas, Runtime: rt.Version(), CUDAGraph: e.Recorded(),
-		Parameters: parameters.Total, Nodes: m.Graphs["grad"].Nodes, LoadS: time.Since(began).Seconds(),
-		GFLOPS: float64(b.TrainingFLOPs) * float64(w.Batch*w.Length*max(1, o.MicroBatches)) / 1e9,
+		Parameters: parameters.Total, Nodes: m.Graphs["grad"].Nodes, Recomputed: m.Graphs["grad"].Recomputed, LoadS: time.Since(began).Seconds(),
+		GraphGFLOP: float64(m.Graphs["grad"].FLOPs) * float64(replicas) / 1e9,
+		ModelGFLOP: float64(b.TrainingFLOPs) * float64(w.Batch*w.Length) / 1e9,
+		GFLOPS:     float64(b.TrainingFLOPs) * float64(w.Batch*w.Length*max(1, o.MicroBatches)) / 1e9,
 	}
 	if err := r.run(ctx, o.Warmup); err != nil {
 		return nil, err

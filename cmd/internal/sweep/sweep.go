@@ -138,7 +138,7 @@ func (l *Lab) Train(ctx context.Context, c Cell, resume bool) (*trainloop.Result
 			if saved, e := trainloop.Latest(c.Dir, func(string) {}); e == nil && saved == nil {
 				_ = os.Remove(filepath.Join(c.Dir, trainloop.SettingsFile)) // nothing is lost, and other flags may begin anew
 			}
-			return nil, fmt.Errorf("%w; a smaller --batch, --recompute attention or --loss-chunks 8 take less", err)
+			return nil, fmt.Errorf("%w; a smaller --batch, --recompute block or --loss-chunks 8 take less", err)
 		}
 		if l.Progress.Note != nil {
 			l.Progress.Note(c, fmt.Sprintf("the GPU has not enough memory for the micro-batch: going on with %d sequences at a time (%s)", smaller, oneLine(err.Error())))
