@@ -52,7 +52,7 @@ func TestFused(t *testing.T) {
 	}
 	for d, attention := range map[DType]map[string]int{
 		BFloat16: {"march.Linear": 3, "march.LinearGrad": 3, "march.Projections": 1, "march.ProjectionsGrad": 1, "march.FlashAttention": 1, "march.FlashAttentionGrad": 1, "Cast": 13},
-		Float32: {"march.Linear": 6, "march.LinearGrad": 6, "com.microsoft.FusedMatMul": 5, "MatMul": 1, "Softmax": 1, "march.SoftmaxGrad": 1, "Transpose": 8, "Reshape": 9, "LessOrEqual": 1, "Where": 1, "Add": 1},
+		Float32:  {"march.Linear": 6, "march.LinearGrad": 6, "com.microsoft.FusedMatMul": 5, "MatMul": 1, "Softmax": 1, "march.SoftmaxGrad": 1, "Transpose": 8, "Reshape": 9, "LessOrEqual": 1, "Where": 1, "Add": 1},
 	} {
 		p, err := layer(t, d).Compile(Fused)
 		if err != nil {

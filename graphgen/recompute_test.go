@@ -145,8 +145,11 @@ func checkRecomputed(t *testing.T, name string, p *Program) {
 				}
 			}
 		}
-		if anew >= 0 && (n.Op.Name == "Gemm" || n.Op.Name == "Linear") {
+		switch {
+		case anew >= 0 && (n.Op.Name == "Gemm" || n.Op.Name == "Linear"):
 			products[n.Scope]++
+		case anew >= 0 && n.Op.Name == "Projections":
+			products[n.Scope] += len(n.Out)
 		}
 	}
 	kept := map[int]int{}
