@@ -26,6 +26,11 @@ func (l *Lab) SaveBatches(c Cell, file string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	release, err := hold(c.Dir)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
 	if err := l.program(c, s, from); err != nil {
 		return 0, err
 	}

@@ -245,6 +245,13 @@ func (l *Lab) AddSuites(ctx context.Context, run string) (*record.Run, error) {
 		return nil, err
 	}
 	path := filepath.Join(run, record.FileName)
+	if _, err := os.Stat(path); err == nil { // a run in training has none yet, and is not to be waited for
+		release, err := l.await(ctx, run)
+		if err != nil {
+			return nil, err
+		}
+		defer release()
+	}
 	r, err := record.ReadFile(path)
 	switch {
 	case err == nil:

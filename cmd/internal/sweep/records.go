@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	goruntime "runtime"
 	"slices"
@@ -25,7 +24,7 @@ import (
 
 // Run trains and evaluates the cell and writes its record; a cell that breaks leaves a
 // record with the reason. An error is returned only for what concerns the whole
-// comparison: an interruption, or a folder that holds another run.
+// comparison: an interruption, a folder that holds another run, or one in which another process trains.
 func (l *Lab) Run(ctx context.Context, c Cell) (*record.Run, error) {
 	if old := l.Finished(c); old != nil {
 		return old, nil
@@ -34,6 +33,11 @@ func (l *Lab) Run(ctx context.Context, c Cell) (*record.Run, error) {
 	if err != nil {
 		return nil, err
 	}
+	release, err := hold(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	if err := l.run(ctx, c, r, true); err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -43,9 +47,6 @@ func (l *Lab) Run(ctx context.Context, c Cell) (*record.Run, error) {
 			return nil, err
 		}
 		r.Status, r.Reason = record.Failed, oneLine(err.Error())
-		if err := os.MkdirAll(c.Dir, 0o777); err != nil { // it may have failed before anything was written
-			return nil, err
-		}
 	}
 	r.Finished = time.Now().UTC().Round(time.Millisecond)
 	r.Path = filepath.Join(c.Dir, record.FileName)
@@ -64,6 +65,11 @@ func (l *Lab) TrainAndRecord(ctx context.Context, c Cell, resume bool) (*record.
 	if err != nil {
 		return nil, err
 	}
+	release, err := hold(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	if err := l.run(ctx, c, r, resume); err != nil {
 		return nil, err
 	}

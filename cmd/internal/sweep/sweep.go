@@ -126,7 +126,8 @@ func (l *Lab) settings(c Cell) (trainloop.Settings, error) {
 }
 
 // Train trains the cell, going on where its folder's run stands if resume is set. Where the
-// GPU's memory is too small for a micro-batch that nobody asked for, it begins again with a smaller one.
+// GPU's memory is too small for a micro-batch that nobody asked for, it begins again with a smaller one. The caller
+// holds the folder.
 func (l *Lab) Train(ctx context.Context, c Cell, resume bool) (*trainloop.Result, error) {
 	for {
 		r, err := l.train(ctx, c, resume)

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"march/trainloop"
+)
+
+// another starts march as a process of its own, which is killed when the test ends.
+func another(t *testing.T, args ...string) (cmd *exec.Cmd, log *bytes.Buffer) {
+	t.Helper()
+	cmd, log = exec.Command(os.Args[0], args...), &bytes.Buffer{}
+	cmd.Env = append(os.Environ(), "MARCH_TEST_AS_MAIN=1")
+	cmd.Stderr = log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // it may be gone
+		_ = cmd.Wait()
+	})
+	return cmd, log
+}
+
+// awaitSteps waits until so many steps of a run are logged.
+func awaitSteps(t *testing.T, run string, n int) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if list, err := trainloop.ReadMetrics(run); err == nil && len(list) >= n {
+			return
+		}
+	}
+	t.Fatalf("%s: no %d steps within a minute", run, n)
+}
+
+// While a process trains in a folder, another one is refused and changes nothing; what only reads works. Killed, the
+// process leaves a folder that goes on.
+func TestOneProcessTrains(t *testing.T) {
+	data, dir := smallData(t), t.TempDir()
+	straight, run := filepath.Join(dir, "straight"), filepath.Join(dir, "run")
+	if code, _, log := march(t, smallRun(data, straight)...); code != 0 {
+		t.Fatal(log)
+	}
+	first, _ := another(t, smallRun(data, run)...)
+	awaitSteps(t, run, 12) // a checkpoint is there
+	if err := first.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{smallRun(data, run, "--resume"), smallRun(data, run, "--seed", "2", "--resume-anyway"),
+		smallRun(data, run, "--save-batches", filepath.Join(dir, "b.safetensors"))} {
+		code, _, log := march(t, args...)
+		if code != 1 || !strings.Contains(log, run+" is in use by process "+strconv.Itoa(first.Process.Pid)) {
+			t.Errorf("%v: exit code %d, %s", args[len(args)-2:], code, log)
+		}
+	}
+	if code, _, log := march(t, "generate", "--run", run, "--data", data, "--prompt", "the", "--tokens", "3", "--device", "cpu"); code != 0 {
+		t.Errorf("generate: %s", log)
+	}
+	if code, _, log := march(t, "eval", "--run", run, "--data", data, "--device", "cpu"); code != 0 {
+		t.Errorf("eval of a run in training: %s", log)
+	}
+	_ = first.Process.Kill()
+	if _ = first.Wait(); first.ProcessState.Exited() {
+		t.Fatal("the first process was done before the others began: the test proves nothing")
+	}
+	if code, _, log := march(t, smallRun(data, run, "--resume")...); code != 0 {
+		t.Fatalf("after a kill: %s", log)
+	}
+	want, _ := finalState(t, straight)
+	if got, _ := finalState(t, run); got != want {
+		t.Errorf("the run that others wanted to train in ended in\n%s, wanted\n%s", got, want)
+	}
+}
