@@ -35,6 +35,9 @@ type Options struct {
 	ScoreEvery int64 // steps between scores; 0: none. The last step's are the caller's, of the finished run.
 	// Score scores the parameters on the device; nil: no scores.
 	Score func(*Engine) (map[string]float64, error)
+	// Begin is called once program, checkpoint and settings are known to fit together, before the first step: what may
+	// then replace what an earlier run left in the folder; nil: nothing does.
+	Begin func() error
 	// OnStep is told of every step, after it is logged.
 	OnStep func(Metric)
 	// Warn is told of what went wrong without stopping the run.
@@ -80,6 +83,9 @@ func train(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	defer e.Close()
+	if err := o.Settings.fits(e.Manifest); err != nil {
+		return nil, fmt.Errorf("program %s: %w", o.Program, err)
+	}
 	if err := e.Feed(o.Batches); err != nil {
 		return nil, fmt.Errorf("program %s: %w", o.Program, err)
 	}
@@ -95,6 +101,11 @@ func train(ctx context.Context, o Options) (*Result, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if o.Begin != nil {
+		if err := o.Begin(); err != nil {
+			return nil, err
+		}
 	}
 	if o.Override { // now that everything fits together
 		if err := o.Settings.write(o.Dir); err != nil {

@@ -31,3 +31,21 @@ func TestFailingUpdate(t *testing.T) {
 		t.Errorf("%d steps logged, wanted 2; %v", len(steps), err)
 	}
 }
+
+// A program of other settings is refused before anything is trained.
+func TestProgramOfOtherSettings(t *testing.T) {
+	for want, change := range map[string]func(*trainloop.Settings){
+		"seed was 4, now 3":                func(s *trainloop.Settings) { s.Seed = 4 },
+		"batch was 2, now 1":               func(s *trainloop.Settings) { s.MicroBatch = 2 },
+		"init_sha256 was abc, now ":        func(s *trainloop.Settings) { s.Init = "abc" },
+		"d was 8, now <nil>":               func(s *trainloop.Settings) { s.Config = []byte(`{"d":8}`) },
+		"length was 4, now 3, init_sha256": func(s *trainloop.Settings) { s.Length, s.Init = 4, "abc" },
+	} {
+		o := toyRun(t, 4)
+		change(&o.Settings)
+		o.Begin = func() error { t.Error("begun"); return nil }
+		if _, err := trainloop.Train(t.Context(), o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, wanted %q", err, want)
+		}
+	}
+}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"march/cmd/internal/sweep"
+	"march/results/record"
 	"march/trainloop"
 )
 
@@ -42,8 +46,8 @@ func awaitSteps(t *testing.T, run string, n int) {
 }
 
 // While a process trains in a folder, another one is refused and changes nothing; what only reads works. Killed, the
-// process leaves a folder that goes on.
-func TestOneProcessTrains(t *testing.T) {
+// process leaves a folder that goes on, also behind attempts to go on with another model.
+func TestRunFolder(t *testing.T) {
 	data, dir := smallData(t), t.TempDir()
 	straight, run := filepath.Join(dir, "straight"), filepath.Join(dir, "run")
 	if code, _, log := march(t, smallRun(data, straight)...); code != 0 {
@@ -71,11 +75,44 @@ func TestOneProcessTrains(t *testing.T) {
 	if _ = first.Wait(); first.ProcessState.Exited() {
 		t.Fatal("the first process was done before the others began: the test proves nothing")
 	}
-	if code, _, log := march(t, smallRun(data, run, "--resume")...); code != 0 {
-		t.Fatalf("after a kill: %s", log)
-	}
+	keepsItsModel(t, data, run)
+	ok(t, smallRun(data, run, "--resume")...)
 	want, _ := finalState(t, straight)
 	if got, _ := finalState(t, run); got != want {
 		t.Errorf("the run that others wanted to train in ended in\n%s, wanted\n%s", got, want)
+	}
+	// Its record is not that of a run with other settings, which would count as done.
+	longer, _ := another(t, smallRun(data, run, "--resume-anyway", "--steps", "100000")...)
+	awaitSteps(t, run, 250)
+	_ = longer.Process.Kill()
+	_ = longer.Wait() // killed
+	if _, err := record.ReadFile(filepath.Join(run, record.FileName)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the record of the run with 240 steps: %v", err)
+	}
+}
+
+// keepsItsModel has training go on with settings that do not fit, or stop just before the new ones are written: a run
+// of 12 or more steps then is what it was.
+func keepsItsModel(t *testing.T, data, run string) {
+	code, _, log := march(t, smallRun(data, run, "--set", "ff=100", "--resume-anyway")...)
+	if code != 1 || !strings.Contains(log, "shape") {
+		t.Errorf("a model that the checkpoint does not fit: exit code %d, %s", code, log)
+	}
+	ok(t, "generate", "--run", run, "--data", data, "--prompt", "the", "--tokens", "3", "--device", "cpu")
+	code, _, log = march(t, smallRun(data, run, "--set", "act=relu", "--save-batches", filepath.Join(run, "b.safetensors"))...)
+	if code != 1 || !strings.Contains(log, "act was gelu_tanh, now relu") {
+		t.Errorf("batches of another model: exit code %d, %s", code, log)
+	}
+	if left, _ := filepath.Glob(filepath.Join(run, ".program*")); len(left) > 0 {
+		t.Errorf("failed attempts left %v", left)
+	}
+	// Killed after the program took its place, before the settings did.
+	other := filepath.Join(t.TempDir(), "relu")
+	ok(t, smallRun(data, other, "--set", "act=relu", "--save-batches", filepath.Join(t.TempDir(), "b.safetensors"))...)
+	if err := os.RemoveAll(sweep.ProgramDir(run)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(sweep.ProgramDir(other), sweep.ProgramDir(run)); err != nil {
+		t.Fatal(err)
 	}
 }
