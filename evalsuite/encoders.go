@@ -115,6 +115,11 @@ func (e encoders) fill(b *Batch, row int, s sequence, part int) {
 	}
 }
 
+const withinWord = "pseudo-log-likelihood, each token masked with the later ones of its word"
+
+// WithinWord reports whether a result's settings are those of [Options].WithinWord.
+func WithinWord(settings map[string]string) bool { return settings["sentence score"] == withinWord }
+
 func (e encoders) method() method {
 	m := method{
 		pairs:        "pseudo-log-likelihood, each token masked alone",
@@ -123,7 +128,7 @@ func (e encoders) method() method {
 		kept:         fmt.Sprintf("keep their last %d tokens", e.maxLength),
 	}
 	if e.words != nil {
-		m.pairs = "pseudo-log-likelihood, each token masked with the later ones of its word"
+		m.pairs = withinWord
 	}
 	return m
 }

@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	"march/cmd/internal/sweep"
+	"march/results"
 	"march/results/record"
 	"march/trainloop"
 )
@@ -21,9 +24,7 @@ import (
 // another starts march as a process of its own, which is killed when the test ends.
 func another(t *testing.T, args ...string) (cmd *exec.Cmd, log *bytes.Buffer) {
 	t.Helper()
-	cmd, log = exec.Command(os.Args[0], args...), &bytes.Buffer{}
-	cmd.Env = append(os.Environ(), "MARCH_TEST_AS_MAIN=1")
-	cmd.Stderr = log
+	cmd, log = asMarch(args...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -114,5 +115,52 @@ func keepsItsModel(t *testing.T, data, run string) {
 	}
 	if err := os.Rename(sweep.ProgramDir(other), sweep.ProgramDir(run)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A call with further suites adds their scores to a record and takes none away; where it fails, the record stays.
+func TestFurtherSuites(t *testing.T) {
+	data, out := smallData(t), filepath.Join(t.TempDir(), "bench")
+	bench := func(suite string) (code int, stdout string) {
+		code, stdout, _ = march(t, append([]string{"bench", "--variant", "baseline", "--steps", "6", "--data", data, "--out", out}, append(slices.Clone(small), "--suite", suite)...)...)
+		return code, stdout
+	}
+	run := filepath.Join(out, "sharing", "baseline+vocab=400+length=32+d=24+heads=3+qkv_dim=8+ff=48", "decoder", "seed-1")
+	read := func() *record.Run {
+		t.Helper()
+		r, err := record.ReadFile(filepath.Join(run, record.FileName))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	if code, text := bench("ppl"); code != 0 {
+		t.Fatal(text)
+	}
+	first := read()
+	inTheWay := filepath.Join(run, results.PredictionsFolder, "grammar.jsonl")
+	if err := os.Mkdir(inTheWay, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if code, text := bench("grammar"); code != 1 || !strings.Contains(text, "grammar.jsonl") {
+		t.Errorf("scores that cannot be written: exit code %d, %s", code, text)
+	}
+	if r := read(); !reflect.DeepEqual(r, first) {
+		t.Errorf("a record that was done is now %+v", r)
+	}
+	if err := os.Remove(inTheWay); err != nil {
+		t.Fatal(err)
+	}
+	if code, text := bench("grammar"); code != 0 {
+		t.Fatal(text)
+	}
+	r := read()
+	if r.Suites["grammar"].Items == 0 || !reflect.DeepEqual(r.Suites["ppl"], first.Suites["ppl"]) || !reflect.DeepEqual(r.Validation, first.Validation) || !r.Started.Equal(first.Started) {
+		t.Errorf("after further suites: %+v, before %+v", r, first)
+	}
+	args := append([]string{"train", "--variant", "baseline", "--steps", "6", "--data", data, "--out", run, "--resume"}, append(slices.Clone(small), "--suite", "ppl,grammar", "--limit", "2")...)
+	ok(t, args...)
+	if again := read(); again.Suites["grammar"].Limit != 2 || !reflect.DeepEqual(again.Suites["ppl"], first.Suites["ppl"]) {
+		t.Errorf("with another limit: %+v", again.Suites)
 	}
 }
