@@ -164,3 +164,32 @@ func TestFurtherSuites(t *testing.T) {
 		t.Errorf("with another limit: %+v", again.Suites)
 	}
 }
+
+// Without validation text, what needs it is refused before anything is trained; what does not is not.
+func TestNoValidationText(t *testing.T) {
+	dir := t.TempDir()
+	file, data := filepath.Join(dir, "text.txt"), filepath.Join(dir, "data")
+	write(t, file, strings.Repeat("The cat sees a dog. A dog sees the small old house again. ", 400))
+	ok(t, "data", "prepare", file, "--vocab", "280", "--valid-fraction", "0", "--out", data)
+	args := func(command string, more ...string) []string {
+		return append([]string{command, "--variant", "baseline", "--steps", "2", "--data", data, "--set", "d=24", "--set", "heads=3", "--set", "qkv_dim=8", "--set", "ff=48",
+			"--set", "vocab=280", "--set", "length=32", "--tokens-per-step", "128", "--threads", "1", "--out", filepath.Join(dir, "out")}, more...)
+	}
+	for _, x := range []struct {
+		args []string
+		want string
+	}{
+		{args("train"), "suite ppl: the data data have no validation text; march data prepare keeps some with --valid-fraction"},
+		{args("bench"), "suite ppl: the data data have no validation text"},
+		{args("train", "--suite", "none", "--validate-every", "1"), "--validate-every: the data data have no validation text"},
+	} {
+		if code, _, log := march(t, x.args...); code != 1 || !strings.Contains(log, x.want) {
+			t.Errorf("%v: exit code %d, %s", x.args, code, log)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "out")); err == nil {
+		t.Error("a run was begun")
+	}
+	ok(t, args("train", "--save-batches", filepath.Join(dir, "b.safetensors"))...)
+	ok(t, args("train", "--suite", "none")...)
+}

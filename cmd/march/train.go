@@ -75,6 +75,9 @@ var trainCommand = command{
 			defer rt.Close()
 			p := newProgress(e)
 			defer p.clear()
+			if *batches != "" {
+				lab.names, lab.validate = "none", 0 // they need no text but what they are of
+			}
 			l, err := lab.lab(ctx, rt, v.Config.Vocab, p)
 			if err != nil {
 				return err
