@@ -13,6 +13,7 @@ import (
 
 	"march/graphgen/atomicfile"
 	"march/trainloop/objective"
+	"march/variants"
 	"march/variants/manifest"
 )
 
@@ -124,7 +125,15 @@ func (s Settings) differences(o Settings) (must, may []string) {
 // fits refuses a program that is not of these settings. What the program was written for beside these fields changes
 // rounding alone.
 func (s Settings) fits(m *manifest.Manifest) error {
-	wrong := configDifferences(m.Config, s.Config)
+	have, err := wholeConfig(m.Config)
+	if err != nil {
+		return err
+	}
+	want, err := wholeConfig(s.Config)
+	if err != nil {
+		return err
+	}
+	wrong := configDifferences(have, want)
 	for _, x := range []struct {
 		name      string
 		have, run any
@@ -133,10 +142,23 @@ func (s Settings) fits(m *manifest.Manifest) error {
 			wrong = append(wrong, fmt.Sprintf("%s was %v, now %v", x.name, x.run, x.have))
 		}
 	}
+	const most = 6
+	if n := len(wrong); n > most {
+		wrong = append(wrong[:most], fmt.Sprintf("and %d more", n-most))
+	}
 	if len(wrong) > 0 {
 		return fmt.Errorf("it is not that of the run's settings: %s", strings.Join(wrong, ", "))
 	}
 	return nil
+}
+
+// wholeConfig is a config with every axis, also those that it was written without.
+func wholeConfig(raw json.RawMessage) (json.RawMessage, error) {
+	var c variants.Config
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return nil, fmt.Errorf("the model's config: %w", err)
+	}
+	return json.Marshal(c)
 }
 
 func fieldsOf(s Settings) map[string]json.RawMessage {
