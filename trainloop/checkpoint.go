@@ -152,7 +152,7 @@ func saveCheckpoint(run string, s State, files []tensorFile, keep int) error {
 	if err := syncDir(parent); err != nil {
 		return err
 	}
-	return dropOld(parent, keep)
+	return dropOld(parent, s.Step, keep)
 }
 
 // encode returns the state file, with its own digest in it.
@@ -200,21 +200,31 @@ func remove(dir string) error {
 	return os.RemoveAll(leaving)
 }
 
-// dropOld removes all checkpoints but the last ones and the one with the lowest validation loss, of equal
-// ones the oldest. What it was is read from the state; one that cannot be read is no good.
-func dropOld(parent string, keep int) error {
+// dropOld removes, of the checkpoints up to a step that was just saved, all but the last ones and the one with the
+// lowest validation loss, of equal ones the oldest. What it was is read from the state; one that cannot be read is no
+// good. Checkpoints of later steps are damaged, for the run went on behind them: it writes them anew when it gets there.
+func dropOld(parent string, step int64, keep int) error {
 	steps, err := savedSteps(parent)
 	if err != nil {
 		return err
 	}
+	steps = slices.DeleteFunc(steps, func(name string) bool { n, _ := stepOf(name); return n > step })
 	best, lowest := "", math.Inf(1)
-	for _, name := range steps {
-		if s, err := readState(filepath.Join(parent, name)); err == nil && s.Valid != nil && *s.Valid < lowest {
+	first := len(steps) // of the last ones
+	for i, name := range slices.Backward(steps) {
+		s, err := readState(filepath.Join(parent, name))
+		if err != nil {
+			continue
+		}
+		if keep > 0 {
+			keep, first = keep-1, i
+		}
+		if s.Valid != nil && *s.Valid <= lowest {
 			best, lowest = name, *s.Valid
 		}
 	}
-	for _, name := range steps[:max(0, len(steps)-keep)] {
-		if name == best {
+	for i, name := range steps {
+		if i >= first || name == best {
 			continue
 		}
 		if err := remove(filepath.Join(parent, name)); err != nil {
@@ -222,6 +232,22 @@ func dropOld(parent string, keep int) error {
 		}
 	}
 	return nil
+}
+
+// lowestSaved is the lowest validation loss of a run's checkpoints up to a step; infinite where none has one.
+func lowestSaved(run string, step int64) (float64, error) {
+	parent := filepath.Join(run, checkpointsDir)
+	steps, err := savedSteps(parent)
+	lowest := math.Inf(1)
+	for _, name := range steps {
+		if n, _ := stepOf(name); n > step { // damaged: the run goes on behind it
+			continue
+		}
+		if s, err := readState(filepath.Join(parent, name)); err == nil && s.Valid != nil {
+			lowest = min(lowest, *s.Valid)
+		}
+	}
+	return lowest, err
 }
 
 // savedSteps lists the checkpoints' folders, oldest first.

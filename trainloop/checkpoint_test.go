@@ -122,6 +122,33 @@ func TestCheckpointsKept(t *testing.T) {
 	}
 }
 
+// Where a run goes on behind damaged checkpoints, those that it writes are kept, also while the damaged ones are ahead.
+func TestKeptBehindDamage(t *testing.T) {
+	run := t.TempDir()
+	for step := int64(10); step <= 40; step += 10 {
+		saveSmall(t, run, step, nil)
+	}
+	parent := filepath.Join(run, checkpointsDir)
+	for name, file := range map[string]string{"step-00000030": stateFile, "step-00000040": paramsFile} {
+		if err := os.WriteFile(filepath.Join(parent, name, file), []byte("damaged"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	saveSmall(t, run, 21, nil)
+	saveSmall(t, run, 22, nil)
+	saveSmall(t, run, 31, nil) // in between lies one whose state is damaged
+	if got, want := kept(t, run), []string{"step-00000022", "step-00000030", "step-00000031", "step-00000040"}; !slices.Equal(got, want) {
+		t.Errorf("kept %v, want %v", got, want)
+	}
+	if c, err := Latest(run, func(string) {}); err != nil || c.Step != 31 || checkSmall(c) != nil {
+		t.Errorf("%+v, %v", c, err)
+	}
+	saveSmall(t, run, 40, nil)
+	if got, want := kept(t, run), []string{"step-00000031", "step-00000040"}; !slices.Equal(got, want) {
+		t.Errorf("kept %v, want %v", got, want)
+	}
+}
+
 // A save that fails half-way leaves the last checkpoint as it was, and the run can go on.
 func TestFailedSave(t *testing.T) {
 	run := t.TempDir()

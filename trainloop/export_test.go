@@ -31,3 +31,6 @@ func (e *Engine) Gradient(name string) ([]float32, error) {
 	}
 	return nil, fmt.Errorf("no parameter %s", name)
 }
+
+// BreakUpdate has every further optimizer step fail.
+func (e *Engine) BreakUpdate() error { return e.update.Close() }

@@ -55,7 +55,7 @@ func total(x *graphgen.Tensor) *graphgen.Tensor {
 func (y toy) write(t testing.TB) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	m := &manifest.Manifest{Study: "toy", Variant: "toy", Target: "portable", Precision: "fp32", Batch: y.batch, Length: y.length,
+	m := &manifest.Manifest{Study: "toy", Variant: "toy", Target: "portable", Precision: "fp32", Batch: y.batch, Length: y.length, Seed: toySeed,
 		Config: []byte("{}"), Budget: []byte("{}"), Graphs: map[string]*manifest.Graph{}, Files: map[string]manifest.Digest{},
 		Parameters: []manifest.Parameter{{Name: "w", Shape: []int{4}, Decay: true}}}
 	var err error
@@ -340,8 +340,11 @@ func TestUnknownPorts(t *testing.T) {
 	}
 }
 
+// toySeed is that of every toy's program and settings.
+const toySeed = 3
+
 func toySettings(objective string, steps int64) trainloop.Settings {
-	return trainloop.Settings{Config: []byte("{}"), Objective: objective, Seed: 3, Steps: steps, TokensPerStep: 12, MicroBatch: 1, Length: 3}
+	return trainloop.Settings{Config: []byte("{}"), Objective: objective, Seed: toySeed, Steps: steps, TokensPerStep: 12, MicroBatch: 1, Length: 3}
 }
 
 // TestTrainWithFurtherSums: they are logged a label, survive resuming, and a run cannot go on

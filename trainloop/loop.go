@@ -31,13 +31,16 @@ type Options struct {
 	Override  bool   // go on also where the folder's run was started with other settings
 	Diverged  Policy // what becomes of a step whose loss or gradient is no number
 
-	SaveEvery     int64 // steps between checkpoints; 0: a tenth of the run, or more where writing one takes long
+	SaveEvery     int64 // steps between checkpoints; 0: a tenth of the run, or more where writing one takes long. One is also saved where the validation loss is the lowest so far.
 	ValidateEvery int64 // steps between validations; 0: at the end only
 	// Validate gives the validation loss of the parameters on the device; nil: none.
 	Validate   func(*Engine) (float64, error)
 	ScoreEvery int64 // steps between scores; 0: none. The last step's are the caller's, of the finished run.
 	// Score scores the parameters on the device; nil: no scores.
 	Score func(*Engine) (map[string]float64, error)
+	// Begin is called once program, checkpoint and settings are known to fit together, before the first step: what may
+	// then replace what an earlier run left in the folder; nil: nothing does.
+	Begin func() error
 	// OnStep is told of every step, after it is logged.
 	OnStep func(Metric)
 	// Warn is told of what went wrong without stopping the run.
@@ -86,6 +89,9 @@ func train(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	defer e.Close()
+	if err := o.Settings.fits(e.Manifest); err != nil {
+		return nil, fmt.Errorf("program %s: %w", o.Program, err)
+	}
 	if err := e.Feed(o.Batches); err != nil {
 		return nil, fmt.Errorf("program %s: %w", o.Program, err)
 	}
@@ -106,6 +112,11 @@ func train(ctx context.Context, o Options) (*Result, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if o.Begin != nil {
+		if err := o.Begin(); err != nil {
+			return nil, err
+		}
 	}
 	if fresh || o.Override { // now that everything fits together
 		if err := o.Settings.write(o.Dir); err != nil {
@@ -144,6 +155,7 @@ type loop struct {
 	pending []Metric  // of steps that are taken and not yet logged
 	clock   time.Time // when results were last there
 
+	lowest   float64       // validation loss of a checkpoint
 	saved    time.Time     // when the last checkpoint was
 	saveTook time.Duration // how long it took
 }
@@ -153,7 +165,13 @@ func (l *loop) run(ctx context.Context) (*Result, error) {
 	if l.log, l.metrics, err = openMetrics(l.Dir, l.state.Step); err != nil {
 		return nil, err
 	}
-	defer l.log.close()
+	defer func() { l.log.close() }()
+	if l.lowest, err = lowestSaved(l.Dir, l.state.Step); err != nil {
+		return nil, err
+	}
+	if err := l.catchUp(); err != nil {
+		return nil, err
+	}
 	resumed, saved := l.state.Step, l.state.Step
 	every := l.SaveEvery
 	if every <= 0 {
@@ -172,7 +190,7 @@ func (l *loop) run(ctx context.Context) (*Result, error) {
 		if err := l.step(); err != nil {
 			return nil, err
 		}
-		if l.state.Step == l.Settings.Steps || l.state.Step%every == 0 && (l.SaveEvery > 0 || l.saveIsCheap()) {
+		if l.best() || l.state.Step == l.Settings.Steps || l.state.Step%every == 0 && (l.SaveEvery > 0 || l.saveIsCheap()) {
 			began := time.Now()
 			if err := l.save(); err != nil {
 				return nil, err
@@ -181,6 +199,15 @@ func (l *loop) run(ctx context.Context) (*Result, error) {
 		}
 	}
 	return l.result(resumed)
+}
+
+// best reports whether the validation loss is lower than that of every checkpoint, so that these parameters are to be kept.
+func (l *loop) best() bool {
+	if l.state.Valid == nil || *l.state.Valid >= l.lowest {
+		return false
+	}
+	l.lowest = *l.state.Valid
+	return true
 }
 
 // saveIsCheap bounds what checkpoints that nobody asked for cost: a twentieth of the time.
@@ -195,12 +222,8 @@ func (l *loop) result(resumed int64) (*Result, error) {
 		return nil, err
 	}
 	r.Checkpoint = *c
-	if l.Validate != nil {
-		if last := l.metrics[len(l.metrics)-1]; last.Valid != nil {
-			r.Validation = *last.Valid
-		} else if r.Validation, err = l.Validate(l.e); err != nil {
-			return nil, err
-		}
+	if last := l.metrics[len(l.metrics)-1]; last.Valid != nil {
+		r.Validation = *last.Valid
 	}
 	return r, nil
 }
@@ -220,8 +243,7 @@ func (l *loop) step() error {
 	}
 	l.state.Step, l.state.Tokens, l.state.Valid = step, l.state.Tokens+int64(l.Settings.TokensPerStep), nil
 	l.pending = append(l.pending, Metric{Step: step, Rate: rate, Tokens: l.state.Tokens, Sparsity: l.e.Sparsity()})
-	validate := l.Validate != nil && (step == l.Settings.Steps || l.ValidateEvery > 0 && step%l.ValidateEvery == 0)
-	score := l.Score != nil && l.ScoreEvery > 0 && step%l.ScoreEvery == 0 && step < l.Settings.Steps
+	validate, score := l.due(step)
 	if !validate && !score && int64(len(l.pending)) < l.logEvery() {
 		return nil
 	}
@@ -242,6 +264,13 @@ func (l *loop) step() error {
 		return errors.Join(err, l.save())
 	}
 	return errors.Join(err, l.flush())
+}
+
+// due says what is asked for of the parameters behind a step.
+func (l *loop) due(step int64) (validate, score bool) {
+	validate = l.Validate != nil && (step == l.Settings.Steps || l.ValidateEvery > 0 && step%l.ValidateEvery == 0)
+	score = l.Score != nil && l.ScoreEvery > 0 && step%l.ScoreEvery == 0 && step < l.Settings.Steps
+	return validate, score
 }
 
 // logEvery is how many steps are taken before their results are asked for. On a GPU asking

@@ -21,7 +21,7 @@ const MetricsFile = "metrics.jsonl"
 // Metric is what one optimizer step showed.
 type Metric struct {
 	Step     int64    `json:"step"`
-	Loss     float64  `json:"loss"` // mean cross-entropy of the step's labels, in nats; NaN (null in the file) where skipped
+	Loss     float64  `json:"loss"` // mean cross-entropy of the step's labels, in nats; null in the file where it is no number
 	Rate     float64  `json:"lr"`
 	GradNorm float64  `json:"grad_norm"` // of the mean gradient, before clipping
 	Tokens   int64    `json:"tokens"`    // of the budget so far: steps × tokens of a step
@@ -131,22 +131,33 @@ func openMetrics(dir string, last int64) (*metricsLog, []Metric, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	var kept bytes.Buffer
 	n := 0
 	for n < len(list) && list[n].Step <= last {
-		b, _ := json.Marshal(list[n]) // it was just read
-		kept.Write(append(b, '\n'))
 		n++
 	}
 	if int64(n) != last {
 		return nil, nil, fmt.Errorf("%s has %d of the checkpoint's %d steps", filepath.Join(dir, MetricsFile), n, last)
 	}
+	l, err := writeMetrics(dir, list[:n])
+	return l, list[:n], err
+}
+
+// writeMetrics writes the file anew, and opens it.
+func writeMetrics(dir string, list []Metric) (*metricsLog, error) {
+	var lines bytes.Buffer
+	for _, m := range list {
+		b, err := json.Marshal(m)
+		if err != nil {
+			return nil, err
+		}
+		lines.Write(append(b, '\n'))
+	}
 	path := filepath.Join(dir, MetricsFile)
-	if err := atomicfile.WriteFile(path, kept.Bytes()); err != nil {
-		return nil, nil, err
+	if err := atomicfile.WriteFile(path, lines.Bytes()); err != nil {
+		return nil, err
 	}
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0o666)
-	return &metricsLog{f}, list[:n], err
+	return &metricsLog{f}, err
 }
 
 func (l *metricsLog) add(m Metric) error {

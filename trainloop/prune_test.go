@@ -93,11 +93,12 @@ func small(t *testing.T, rt *runtime.Runtime, name, arch string, steps int64) (O
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	if _, err := program.Write(dir, v, program.Options{Batch: 2}); err != nil {
+	m, err := program.Write(dir, v, program.Options{Batch: 2, Seed: 3})
+	if err != nil {
 		t.Fatal(err)
 	}
 	return Options{Dir: filepath.Join(t.TempDir(), "run"), Program: dir, Training: v.Config.Training, Runtime: rt, SaveEvery: 4,
-		Settings: Settings{Config: []byte("{}"), Seed: 3, Steps: steps, TokensPerStep: 32, MicroBatch: 2, Length: 8},
+		Settings: Settings{Config: m.Config, Seed: m.Seed, Steps: steps, TokensPerStep: 32, MicroBatch: 2, Length: 8},
 		Batches:  noise{corpus.Shapes{Batch: 2, Length: 8, Lengths: arch != variants.Decoder}, 32}}, v.Config
 }
 

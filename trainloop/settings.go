@@ -13,6 +13,8 @@ import (
 
 	"march/graphgen/atomicfile"
 	"march/trainloop/objective"
+	"march/variants"
+	"march/variants/manifest"
 )
 
 // SettingsFile holds what a run is, in the run's folder.
@@ -120,6 +122,45 @@ func (s Settings) differences(o Settings) (must, may []string) {
 	return must, may
 }
 
+// fits refuses a program that is not of these settings. What the program was written for beside these fields changes
+// rounding alone.
+func (s Settings) fits(m *manifest.Manifest) error {
+	have, err := wholeConfig(m.Config)
+	if err != nil {
+		return err
+	}
+	want, err := wholeConfig(s.Config)
+	if err != nil {
+		return err
+	}
+	wrong := configDifferences(have, want)
+	for _, x := range []struct {
+		name      string
+		have, run any
+	}{{"seed", m.Seed, s.Seed}, {"batch", m.Batch, s.MicroBatch}, {"length", m.Length, s.Length}, {"init_sha256", m.Init, s.Init}} {
+		if x.have != x.run {
+			wrong = append(wrong, fmt.Sprintf("%s was %v, now %v", x.name, x.run, x.have))
+		}
+	}
+	const most = 6
+	if n := len(wrong); n > most {
+		wrong = append(wrong[:most], fmt.Sprintf("and %d more", n-most))
+	}
+	if len(wrong) > 0 {
+		return fmt.Errorf("it is not that of the run's settings: %s", strings.Join(wrong, ", "))
+	}
+	return nil
+}
+
+// wholeConfig is a config with every axis, also those that it was written without.
+func wholeConfig(raw json.RawMessage) (json.RawMessage, error) {
+	var c variants.Config
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return nil, fmt.Errorf("the model's config: %w", err)
+	}
+	return json.Marshal(c)
+}
+
 func fieldsOf(s Settings) map[string]json.RawMessage {
 	s.Objective = cmp.Or(s.Objective, objective.CausalLM)
 	b, _ := json.Marshal(s) // plain fields
@@ -143,6 +184,11 @@ func configDifferences(now, was json.RawMessage) []string {
 		}
 		for k := range x {
 			walk(prefix+"."+k, x[k], y[k])
+		}
+		for k := range y {
+			if _, ok := x[k]; !ok {
+				walk(prefix+"."+k, nil, y[k])
+			}
 		}
 	}
 	var a, b any

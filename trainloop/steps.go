@@ -38,8 +38,11 @@ func (e *Engine) Step(step, first, n int64, rate float64, more bool) error {
 			e.Ahead(first+n, n)
 		}
 		norm, err := e.Update(rate, step, sums.Count)
+		if err != nil {
+			return err
+		}
 		e.done = append(e.done, StepResult{step, sums, norm})
-		return err
+		return nil
 	}
 	if !e.history.fits(n) {
 		if err := e.collect(); err != nil {

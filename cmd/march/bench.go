@@ -22,7 +22,7 @@ var benchCommand = command{
 	name: "bench", group: groupTrain,
 	short: "train and compare variants",
 	long: "The main job: generates, trains and evaluates every chosen variant under one budget and prints the comparison. Without flags it compares six variants at scale tiny on the embedded corpus, for fewer steps than the scale has, which takes a few minutes on two cores.\n\n" +
-		"Every cell (variant and seed) has a folder of its own below --out. A second call does only what is missing or failed, so an interrupted bench goes on where it stopped. A variant that learns from another (distill) does so from that one's cell of the same seed, which is added where it was not asked for.\n\n" +
+		"Every cell (variant and seed) has a folder of its own below --out. A second call does only what is missing or failed, so an interrupted bench goes on where it stopped; with further suites it scores those and keeps the other scores. A variant that learns from another (distill) does so from that one's cell of the same seed, which is added where it was not asked for.\n\n" +
 		"--plan runs a study in stages: a YAML file says each stage's variants, architectures, seeds and budget (steps, tokens, FLOPs or hours), and what is promoted from earlier stages: the best by a measure, or those that meet a condition. --plan sharing is the procedure of study sharing; --print shows it, as an example to write one's own from. A plan's promotions follow from the records, so that a second call goes on where the first stopped.",
 	examples: []example{
 		{"march bench", "six variants, in minutes"},

@@ -111,7 +111,7 @@ var endings = map[string]string{
 
 // checkpointFlag defines --checkpoint.
 func checkpointFlag(f *pflag.FlagSet) *string {
-	return f.String("checkpoint", "last", "`WHICH` of the run's checkpoints: last, best (by validation loss), or the number of a step")
+	return f.String("checkpoint", "last", "`WHICH` of the run's checkpoints: last, best (the lowest validation loss, of a run with --validate-every), or the number of a step")
 }
 
 // runDataFlag defines --data of commands that need a run's tokenizer only.

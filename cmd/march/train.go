@@ -36,7 +36,7 @@ var trainCommand = command{
 		out := f.String("out", "", "the run's `FOLDER` (default: runs/STUDY/VARIANT/ARCH/seed-SEED)")
 		teacher := f.String("teacher", "", "`FOLDER` of the finished run that the variant learns from (distill)")
 		start := f.String("init", "", "Hugging Face `FOLDER` whose model training starts from (config.json, model.safetensors), such as march export --hf writes; it must be the variant's")
-		batches := f.String("save-batches", "", "write the run's batches, in their order, to a safetensors `FILE`, and its program with the start values to --out, and do not train: for a comparison with another framework")
+		batches := f.String("save-batches", "", "write the run's batches, in their order, to a safetensors `FILE`, and its program with the start values to --out (a folder without a run, or with this one), and do not train: for a comparison with another framework")
 		resume := f.Bool("resume", false, "go on with the run in the folder")
 		override := f.Bool("resume-anyway", false, "go on also where config, data or tokenizer are no longer those that the run was started with; the differences are named")
 		diverged := f.String("diverged", "stop", "`POLICY` at a step whose loss or gradient is no number (no such gradient reaches the parameters): stop, or skip it; its batch is saved either way")
@@ -77,6 +77,9 @@ var trainCommand = command{
 				return err
 			}
 			defer rt.Close()
+			if *batches != "" {
+				lab.names, lab.validate = "none", 0 // they need no text but what they are of
+			}
 			l, err := lab.lab(rt, data, p)
 			if err != nil {
 				return err

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"march/trainloop/folderlock"
 	"march/trainloop/rng"
 )
 
@@ -158,7 +159,7 @@ func TestConcurrentPrepare(t *testing.T) {
 
 func TestWaitingEndsWithTheContext(t *testing.T) {
 	out := t.TempDir()
-	unlock, _, err := lockDir(context.Background(), out)
+	unlock, err := folderlock.Try(out)
 	if err != nil {
 		t.Fatal(err)
 	}

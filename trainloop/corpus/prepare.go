@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"march/graphgen/atomicfile"
+	"march/trainloop/folderlock"
 )
 
 // stagingPrefix begins the name of the folder, inside the one to make, where files are written
@@ -62,8 +63,10 @@ func prepareFolder(ctx context.Context, dir string) (unlock func(), waited bool,
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, false, fmt.Errorf("corpus: %w", err)
 	}
-	if unlock, waited, err = lockDir(ctx, dir); err != nil {
-		return nil, false, err
+	// Where nothing can be locked, two preparations at once end in an error or in data that Open refuses, never in
+	// wrong data: data.json has the checksums of one of them.
+	if unlock, waited, err = folderlock.Wait(ctx, dir); err != nil {
+		return nil, false, fmt.Errorf("corpus: %w", err)
 	}
 	if err := removeStaging(dir); err != nil {
 		unlock()

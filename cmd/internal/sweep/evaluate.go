@@ -49,10 +49,17 @@ func (p Perplexity) Items(l *Lab, c variants.Config) (evalsuite.Suite, error) {
 	return l.perplexity(c, p.Test, 0)
 }
 
-// CheckSuites reports a suite of which the lab's data have nothing.
+// CheckSuites reports what is to be scored and has no text in the lab's data.
 func (l *Lab) CheckSuites() error {
-	if slices.Contains(l.Suites, Suite(Perplexity{Test: true})) && l.Data.Test().Len() == 0 {
+	const tokens = 2 // one to predict, behind another
+	valid := l.Data.Valid().Len() < tokens
+	switch {
+	case l.Data.Test().Len() < tokens && slices.Contains(l.Suites, Suite(Perplexity{Test: true})):
 		return fmt.Errorf("suite ppl-test: the data %s have no documents for a test; march data prepare keeps some with --test-fraction", l.DataName)
+	case valid && slices.Contains(l.Suites, Suite(Perplexity{})):
+		return fmt.Errorf("suite ppl: the data %s have no validation text; march data prepare keeps some with --valid-fraction or --valid, and --suite names other suites, or none", l.DataName)
+	case valid && l.ValidateEvery > 0:
+		return fmt.Errorf("--validate-every: the data %s have no validation text; march data prepare keeps some with --valid-fraction or --valid", l.DataName)
 	}
 	return nil
 }
@@ -265,6 +272,13 @@ func (l *Lab) AddSuites(ctx context.Context, run string) (*record.Run, error) {
 		return nil, err
 	}
 	path := filepath.Join(run, record.FileName)
+	if _, err := os.Stat(path); err == nil { // a run in training has none yet, and is not to be waited for
+		release, err := l.await(ctx, run)
+		if err != nil {
+			return nil, err
+		}
+		defer release()
+	}
 	r, err := record.ReadFile(path)
 	switch {
 	case err == nil:

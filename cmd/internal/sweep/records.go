@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	goruntime "runtime"
 	"slices"
@@ -23,9 +22,9 @@ import (
 
 // From a cell to its record.
 
-// Run trains and evaluates the cell and writes its record; a cell that breaks leaves a
-// record with the reason. An error is returned only for what concerns the whole
-// comparison: an interruption, or a folder that holds another run.
+// Run trains and evaluates the cell and writes its record; a cell that breaks leaves a record with the reason, but for
+// one that was done before and of which further scores are asked: its record stays. An error is returned only for what
+// concerns the whole comparison: an interruption, a folder that holds another run, or one in which another process trains.
 func (l *Lab) Run(ctx context.Context, c Cell) (*record.Run, error) {
 	if old := l.Finished(c); old != nil {
 		return old, nil
@@ -33,6 +32,15 @@ func (l *Lab) Run(ctx context.Context, c Cell) (*record.Run, error) {
 	r, err := l.describe(c)
 	if err != nil {
 		return nil, err
+	}
+	release, err := hold(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	old := l.done(c)
+	if old != nil {
+		r = old
 	}
 	if err := l.run(ctx, c, r, true); err != nil {
 		if ctx.Err() != nil {
@@ -43,13 +51,11 @@ func (l *Lab) Run(ctx context.Context, c Cell) (*record.Run, error) {
 			return nil, err
 		}
 		r.Status, r.Reason = record.Failed, oneLine(err.Error())
-		if err := os.MkdirAll(c.Dir, 0o777); err != nil { // it may have failed before anything was written
-			return nil, err
+		if old != nil {
+			return r, nil
 		}
 	}
-	r.Finished = time.Now().UTC().Round(time.Millisecond)
-	r.Path = filepath.Join(c.Dir, record.FileName)
-	return r, record.WriteFile(r.Path, r)
+	return r, finish(c, r)
 }
 
 // TrainAndRecord is Run for a cell by itself: without resume the folder must hold no run,
@@ -64,13 +70,28 @@ func (l *Lab) TrainAndRecord(ctx context.Context, c Cell, resume bool) (*record.
 	if err != nil {
 		return nil, err
 	}
+	release, err := hold(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	if old := l.done(c); old != nil && resume {
+		r = old
+	}
 	if err := l.run(ctx, c, r, resume); err != nil {
 		return nil, err
 	}
-	r.Finished = time.Now().UTC().Round(time.Millisecond)
-	return r, record.WriteFile(filepath.Join(c.Dir, record.FileName), r)
+	return r, finish(c, r)
 }
 
+// finish writes a cell's record.
+func finish(c Cell, r *record.Run) error {
+	r.Finished = time.Now().UTC().Round(time.Millisecond)
+	r.Path = filepath.Join(c.Dir, record.FileName)
+	return record.WriteFile(r.Path, r)
+}
+
+// run trains a cell, or goes on with it, and adds to its record what that has not yet.
 func (l *Lab) run(ctx context.Context, c Cell, r *record.Run, resume bool) error {
 	t, err := l.Train(ctx, c, resume)
 	if err != nil {
@@ -79,17 +100,59 @@ func (l *Lab) run(ctx context.Context, c Cell, r *record.Run, resume bool) error
 	if err := l.trained(r, t); err != nil {
 		return err
 	}
-	suites, err := l.Evaluate(ctx, c.Dir, c)
-	if err != nil {
-		return err
+	if t.Resumed < t.Checkpoint.Step { // scores of an earlier call are of parameters that are gone
+		r.Suites, r.Validation = nil, nil
 	}
-	addSuites(r, suites)
+	rest := *l
+	if rest.Suites = l.missing(r); len(rest.Suites) > 0 {
+		suites, err := rest.Evaluate(ctx, c.Dir, c)
+		if err != nil {
+			return err
+		}
+		addSuites(r, suites)
+	}
 	r.Status = record.Done
 	return nil
 }
 
 // Finished gives the record of a cell that has all that is asked for; nil where it is to be run.
 func (l *Lab) Finished(c Cell) *record.Run {
+	if r := l.done(c); r != nil && len(l.missing(r)) == 0 {
+		return r
+	}
+	return nil
+}
+
+// missing are the lab's suites of which a record has no scores, or others than the lab's are.
+func (l *Lab) missing(r *record.Run) (list []Suite) {
+	for _, want := range l.Suites {
+		if have, ok := r.Suites[want.Name()]; !ok || !l.same(want, have) {
+			list = append(list, want)
+		}
+	}
+	return list
+}
+
+// same says whether scores are those that a suite would give.
+func (l *Lab) same(want Suite, have record.Suite) bool {
+	if have.Limit != int64(l.limitOf(want)) {
+		return false
+	}
+	ready, ok := want.(ReadySuite)
+	if !ok {
+		return true
+	}
+	for key, value := range evalsuite.Fixed(ready.Suite, l.Options) {
+		if have.Settings[key] != value {
+			return false
+		}
+	}
+	return l.Options.WithinWord || !evalsuite.WithinWord(have.Settings)
+}
+
+// done gives the record of a cell that is trained and scored, on whatever suites; nil where there is none with the
+// cell's settings.
+func (l *Lab) done(c Cell) *record.Run {
 	r, err := record.ReadFile(filepath.Join(c.Dir, record.FileName))
 	if err != nil || r.Status != record.Done {
 		return nil
@@ -107,19 +170,6 @@ func (l *Lab) Finished(c Cell) *record.Run {
 	}
 	if s.Teacher = l.teacherOr(c, was.Teacher); len(s.Differences(was)) > 0 {
 		return nil
-	}
-	for _, want := range l.Suites {
-		have, ok := r.Suites[want.Name()]
-		if !ok || have.Limit != int64(l.limitOf(want)) {
-			return nil
-		}
-		if ready, ok := want.(ReadySuite); ok {
-			for key, value := range evalsuite.Fixed(ready.Suite, l.Options) {
-				if have.Settings[key] != value {
-					return nil
-				}
-			}
-		}
 	}
 	return r
 }

@@ -20,8 +20,6 @@ import (
 	"march/trainloop"
 	"march/trainloop/corpus"
 	"march/variants"
-	"march/variants/export"
-	"march/variants/manifest"
 	"march/variants/program"
 )
 
@@ -126,7 +124,8 @@ func (l *Lab) settings(c Cell) (trainloop.Settings, error) {
 }
 
 // Train trains the cell, going on where its folder's run stands if resume is set. Where the
-// GPU's memory is too small for a micro-batch that nobody asked for, it begins again with a smaller one.
+// GPU's memory is too small for a micro-batch that nobody asked for, it begins again with a smaller one. The caller
+// holds the folder.
 func (l *Lab) Train(ctx context.Context, c Cell, resume bool) (*trainloop.Result, error) {
 	for {
 		r, err := l.train(ctx, c, resume)
@@ -190,26 +189,29 @@ func (l *Lab) train(ctx context.Context, c Cell, resume bool) (*trainloop.Result
 	if err != nil {
 		return nil, err
 	}
-	if !resume {
-		// Before anything is written: a folder that holds another run stays as it is.
-		if _, err := trainloop.ReadSettings(c.Dir); err == nil {
-			return nil, fmt.Errorf("%s holds a run already: --resume goes on with it, another --out starts a new one", c.Dir)
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
+	// Before anything is written: a folder that holds another run stays as it is.
+	was, err := trainloop.ReadSettings(c.Dir)
+	started := err == nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
 	}
-	p, err := l.program(c, s, from)
+	if started && !resume {
+		return nil, fmt.Errorf("%s holds a run already: --resume goes on with it, another --out starts a new one", c.Dir)
+	}
+	other := started && len(s.Differences(was)) > 0
+	if other && !l.Override {
+		return nil, fmt.Errorf("run %s: %w", c.Dir, &trainloop.SettingsError{Differences: s.Differences(was)})
+	}
+	dir, p, err := l.program(c, s, from, started)
 	if err != nil {
 		return nil, err
 	}
-	if p != nil {
-		defer p.Wait() // whatever happens: the folder may be written into again
+	if dir != ProgramDir(c.Dir) {
+		defer os.RemoveAll(dir) // where it came to nothing
 	}
-	if err := l.saveTokenizer(c.Dir); err != nil {
-		return nil, err
-	}
+	defer p.Wait() // whatever happens: the folder may be written into again
 	o := trainloop.Options{
-		Dir: c.Dir, Program: ProgramDir(c.Dir), Writing: p, Settings: s, Training: c.Variant.Config.Training, Runtime: l.Runtime, Batches: batches,
+		Dir: c.Dir, Program: dir, Writing: p, Begin: func() error { return l.adopt(c, dir, other) }, Settings: s, Training: c.Variant.Config.Training, Runtime: l.Runtime, Batches: batches,
 		Teacher: teacher, CUDAGraph: l.CUDAGraph, Resume: resume, Override: l.Override, Diverged: l.Diverged, SaveEvery: l.SaveEvery, ValidateEvery: l.ValidateEvery,
 		OnStep: func(m trainloop.Metric) {
 			if l.Progress.Step != nil {
@@ -236,33 +238,6 @@ func (l *Lab) batches(c Cell, s trainloop.Settings) (*corpus.Shuffled, error) {
 	return corpus.NewShuffled(l.Data.Train(), corpus.Task{
 		Objective: s.Objective, Batch: s.MicroBatch, Length: s.Length, Tokenizer: l.Data.Tokenizer(), Vocab: c.Variant.Config.Vocab,
 		DocumentMask: c.Variant.Config.Training.DocumentMask}, c.Seed)
-}
-
-// program begins to write the run's program unless the folder has it. It is nil where the folder has another one, which training
-// refuses.
-func (l *Lab) program(c Cell, s trainloop.Settings, from *export.Imported) (*program.Writing, error) {
-	dir := ProgramDir(c.Dir)
-	o := program.Options{
-		Target: l.Target, Precision: GraphPrecision(s.Precision), Deterministic: s.Deterministic, GPU: l.Runtime.GPU() != "", Recompute: l.Recompute, LossChunks: l.LossChunks,
-		Batch: s.MicroBatch, Length: s.Length, Seed: s.Seed, Init: s.Init, Graphs: []string{"grad", "update", "eval"}}
-	if from != nil {
-		o.Start = from.Values
-	}
-	if m, err := manifest.Read(dir); err == nil {
-		config, err := compact(m.Config)
-		if err != nil {
-			return nil, err
-		}
-		same := config == string(s.Config) && m.Precision == o.Precision && m.Batch == s.MicroBatch && m.Length == s.Length && m.Seed == s.Seed && m.Init == s.Init
-		// A run that goes on elsewhere gets the operators of that place.
-		if same && m.Target == s.Target && program.SameMemory(m, o) && m.Verify(dir) == nil {
-			return program.Written(m), nil
-		}
-		if _, err := trainloop.ReadSettings(c.Dir); err == nil && !same && !l.Override {
-			return nil, nil // trainloop compares settings and says what differs
-		}
-	}
-	return program.Begin(dir, c.Variant, o)
 }
 
 // inTraining is the model of the parameters in training.
