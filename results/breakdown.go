@@ -14,9 +14,13 @@ var Levels = []string{record.FieldLevel, record.PhenomenonLevel, record.Paradigm
 
 // Breakdown shows where a suite's accuracy comes from: a row for each field, phenomenon or paradigm
 // in the suite's own order and one for all items, a column for each variant (its seeds averaged). The
-// best figures of a row are marked as in New, among columns of one budget and the same items. level is one of
-// Levels; any other is an error.
+// best figures of a row are marked as in New, among columns of one budget and the same items, with one correction
+// for all rows: of many rows some differ by chance. level is one of Levels; any other is an error.
 func Breakdown(runs []record.Run, suite, level string) (*Table, error) {
+	return breakDown(runs, suite, level, predictionFiles{})
+}
+
+func breakDown(runs []record.Run, suite, level string, files predictionFiles) (*Table, error) {
 	if !slices.Contains(Levels, level) {
 		return nil, fmt.Errorf("breakdown by %q: want one of %s", level, strings.Join(Levels, ", "))
 	}
@@ -36,7 +40,7 @@ func Breakdown(runs []record.Run, suite, level string) (*Table, error) {
 	if len(entries) == 0 {
 		return &Table{Empty: fmt.Sprintf("No run has figures of suite %s by %s.", clean(suite), level)}, nil
 	}
-	b := &breakdown{suite: suite, level: level, entries: entries, budgets: renumber(entries)}
+	b := &breakdown{suite: suite, level: level, entries: entries, budgets: renumber(entries), files: files}
 	b.build()
 	t := &b.Table
 	t.Notes = t.bestSays(entries, len(b.budgets) > 1, "row")
@@ -67,6 +71,8 @@ type breakdown struct {
 	suite, level string
 	entries      []*entry
 	budgets      []budget
+	files        predictionFiles
+	contests     []contest // a row's, within a budget
 	warnings     warnings
 	scattered    bool // a phenomenon's paradigms are of several fields
 }
@@ -98,7 +104,7 @@ func (b *breakdown) build() {
 			field, b.scattered = "several", true
 		}
 		row := Row{{Text: clean(titleOf(g))}, {Text: field}, {}, {}}
-		b.Rows = append(b.Rows, b.fill(row, first, func(s record.Suite) (items, correct, ties int64) {
+		b.Rows = append(b.Rows, b.fill(row, first, func(p record.Group) bool { return within(p, b.level) == g.Name }, func(s record.Suite) (items, correct, ties int64) {
 			for _, x := range s.Groups {
 				if x.Level == b.level && x.Name == g.Name {
 					return x.Items, x.Correct, x.Ties
@@ -107,7 +113,7 @@ func (b *breakdown) build() {
 			return 0, 0, 0
 		}))
 	}
-	b.Rows = append(b.Rows, b.fill(Row{{Text: overall}, {Text: overall}, {}, {}}, first, func(s record.Suite) (items, correct, ties int64) {
+	b.Rows = append(b.Rows, b.fill(Row{{Text: overall}, {Text: overall}, {}, {}}, first, func(record.Group) bool { return true }, func(s record.Suite) (items, correct, ties int64) {
 		for _, x := range s.Groups {
 			if x.Level == b.level {
 				items, correct, ties = items+x.Items, correct+x.Correct, ties+x.Ties
@@ -115,6 +121,7 @@ func (b *breakdown) build() {
 		}
 		return items, correct, ties
 	}))
+	markBest(&b.warnings, func(list []candidate) string { return differs("columns", list) }, b.contests...)
 	b.Columns[first-1].detail = !slices.ContainsFunc(b.Rows, func(r Row) bool { return r[first-1].Mean > 0 })
 	b.dropAbsent()
 }
@@ -142,8 +149,20 @@ func titleOf(g record.Group) string {
 	return g.Name
 }
 
-// fill makes the figures of one row, behind its first columns, the last two of which are items and ties.
-func (b *breakdown) fill(row Row, first int, get func(record.Suite) (items, correct, ties int64)) Row {
+// within is the group of a level that a paradigm belongs to.
+func within(paradigm record.Group, level string) string {
+	switch level {
+	case record.FieldLevel:
+		return paradigm.Field
+	case record.PhenomenonLevel:
+		return paradigm.Phenomenon
+	}
+	return paradigm.Name
+}
+
+// fill makes the figures of one row, behind its first columns, the last two of which are items and ties;
+// has says which paradigms are in it.
+func (b *breakdown) fill(row Row, first int, has func(paradigm record.Group) bool, get func(record.Suite) (items, correct, ties int64)) Row {
 	name := row[0].Text
 	candidates := make([]candidate, len(b.entries))
 	var mostItems, mostTies int64
@@ -155,7 +174,7 @@ func (b *breakdown) fill(row Row, first int, get func(record.Suite) (items, corr
 				return figure{}
 			}
 			mostItems, mostTies = max(mostItems, items), max(mostTies, ties)
-			return figure{float64(correct) / float64(items), suiteBasis(s, items), true}
+			return figure{value: float64(correct) / float64(items), basis: suiteBasis(s, items), ok: true}
 		})
 		if left != "" {
 			b.warnings.add(name, left)
@@ -166,20 +185,36 @@ func (b *breakdown) fill(row Row, first int, get func(record.Suite) (items, corr
 	row[first-2] = Cell{Mean: float64(mostItems), N: 1}
 	row[first-1] = Cell{Mean: float64(mostTies), N: 1}
 	for group := range b.budgets {
-		var figures []candidate
-		var who []*entry
+		x := contest{of: name, better: Higher, items: b.items(has, get)}
 		for i, e := range b.entries {
 			if cell := &row[first+i]; e.group == group && cell.N > 0 {
 				candidates[i].cell = cell
-				figures = append(figures, candidates[i])
-				who = append(who, e)
+				x.figures = append(x.figures, candidates[i])
 			}
 		}
-		if !markBest(b.Columns[first], figures) {
-			b.warnings.add(name, differs("columns", who, figures))
-		}
+		b.contests = append(b.contests, x)
 	}
 	return row
+}
+
+// items reads what a run said of each item of a row.
+func (b *breakdown) items(has func(paradigm record.Group) bool, get func(record.Suite) (items, correct, ties int64)) func(*record.Run) (*scored, error) {
+	return func(r *record.Run) (*scored, error) {
+		all, err := b.files.read(r, b.suite, "accuracy")
+		if err != nil {
+			return nil, err
+		}
+		s := r.Suites[b.suite]
+		in := map[string]bool{}
+		for _, g := range s.Groups {
+			in[g.Name] = in[g.Name] || g.Level == record.ParadigmLevel && has(g)
+		}
+		part := all.of(func(paradigm string) bool { return in[paradigm] })
+		if items, correct, _ := get(s); int64(len(part.values)) != items || !part.makes(float64(correct)/float64(items)) {
+			return nil, fmt.Errorf("the predictions' paradigms do not make the record's figures by %s", b.level)
+		}
+		return part, nil
+	}
 }
 
 // explanations says what the figures are.

@@ -14,14 +14,16 @@ import (
 // New builds the comparison of runs: a row for each variant (its seeds averaged), a column for each
 // cost and each score that at least one run has. Rows stand in the order of runs; rows of different
 // budgets or data are kept apart. Among rows of one budget the best figure of a column is marked with
-// all that are not shown to be worse, if their seeds show any to be (stats.Best). Failed
+// all that are not shown to be worse, if their seeds, and the items of a score of items, show any to be (stats.Best). Failed
 // and skipped cells are rows with their reason.
-func New(runs []record.Run) *Table {
+func New(runs []record.Run) *Table { return compareRuns(runs, predictionFiles{}) }
+
+func compareRuns(runs []record.Run, files predictionFiles) *Table {
 	if len(runs) == 0 {
 		return &Table{Empty: "No runs: nothing has been trained yet, or the folder holds no " + record.FileName + "."}
 	}
 	entries, budgets, notes := gather(runs)
-	c := &comparison{entries: entries, budgets: budgets}
+	c := &comparison{entries: entries, budgets: budgets, files: files}
 	c.textColumns()
 	for _, m := range measures {
 		c.measure(m)
@@ -37,6 +39,7 @@ type comparison struct {
 	Table
 	entries  []*entry
 	budgets  []budget
+	files    predictionFiles
 	warnings warnings
 }
 
@@ -141,18 +144,18 @@ func (c *comparison) measure(m measure) {
 	})
 	column := len(c.Columns) - 1
 	for group := range c.budgets {
-		var figures []candidate
-		var rows []*entry
+		x := contest{of: m.name(), better: m.Better, items: c.files.of(m)}
 		for i, e := range c.entries {
 			if cell := &c.Rows[i][column]; e.group == group && e.status == record.Done && cell.N > 0 {
 				candidates[i].cell = cell
-				figures = append(figures, candidates[i])
-				rows = append(rows, e)
+				x.figures = append(x.figures, candidates[i])
 			}
 		}
-		if !markBest(m.Column, figures) {
-			c.warnings.add(m.name(), differs("rows", rows, figures))
+		warnings := &c.warnings
+		if m.tokenizers && !c.severalTokenizers() {
+			warnings = nil // of a column that text leaves out
 		}
+		markBest(warnings, func(list []candidate) string { return differs("rows", list) }, x)
 	}
 	values := map[string]bool{}
 	for i := range c.Rows {
@@ -177,11 +180,13 @@ func (c *comparison) severalTokenizers() bool {
 	return slices.ContainsFunc(c.budgets, func(b budget) bool { return b.tokenSHA256 != c.budgets[0].tokenSHA256 })
 }
 
-// average takes the mean over an entry's seeds. Seeds measured on something else than the first, or
+// average takes the mean over an entry's seeds, in logarithms where the figures are: then the deviation
+// is theirs times the mean, as for small ones. Seeds measured on something else than the first, or
 // not at all, are left out, and left says so.
 func average(e *entry, get func(*record.Run) figure) (cell Cell, of candidate, left string) {
 	var values []float64
-	of.values = map[uint64]float64{}
+	of.values, of.runs, of.row = map[uint64]float64{}, map[uint64]*record.Run{}, e
+	var last figure
 	var others, absent []string
 	for _, r := range e.runs {
 		f := get(r)
@@ -191,7 +196,7 @@ func average(e *entry, get func(*record.Run) figure) (cell Cell, of candidate, l
 		case len(values) > 0 && f.basis != of.basis:
 			others = append(others, fmt.Sprintf("seed %d", r.Cell.Seed))
 		default:
-			of.basis, of.values[r.Cell.Seed] = f.basis, f.value
+			of.basis, of.values[r.Cell.Seed], of.runs[r.Cell.Seed], last = f.basis, f.value, r, f
 			values = append(values, f.value)
 		}
 	}
@@ -205,16 +210,26 @@ func average(e *entry, get func(*record.Run) figure) (cell Cell, of candidate, l
 		left = join(" ", left, fmt.Sprintf("%s of %s has no figure.", strings.Join(absent, ", "), e.name))
 	}
 	mean, sd := stats.MeanSD(values)
+	switch {
+	case len(values) == 1:
+		mean = last.shown()
+	case last.logs:
+		mean = shownMean(mean, true)
+		sd *= mean
+	}
 	return Cell{Mean: mean, SD: sd, N: len(values)}, of, left
 }
 
-// warnings are sentences about columns (or rows); those that say the same are printed once.
+// warnings are sentences about columns (or rows); those that say the same are printed once, and nil takes none.
 type warnings []struct {
 	of   []string
 	text string
 }
 
 func (w *warnings) add(of, text string) {
+	if w == nil {
+		return
+	}
 	for i := range *w {
 		if x := &(*w)[i]; x.text == text {
 			if !slices.Contains(x.of, of) {
@@ -237,10 +252,10 @@ func (w warnings) sentences() (out []string) {
 }
 
 // differs says which rows (or columns) were measured on what.
-func differs(of string, who []*entry, figures []candidate) string {
+func differs(of string, figures []candidate) string {
 	var order []string
 	by := map[string][]*entry{}
-	for i, f := range figures {
+	for _, f := range figures {
 		basis := f.basis
 		if basis == "" {
 			basis = "unknown"
@@ -248,7 +263,7 @@ func differs(of string, who []*entry, figures []candidate) string {
 		if by[basis] == nil {
 			order = append(order, basis)
 		}
-		by[basis] = append(by[basis], who[i])
+		by[basis] = append(by[basis], f.row)
 	}
 	var parts []string
 	for _, basis := range order {
@@ -412,7 +427,7 @@ func (t *Table) bestSays(entries []*entry, withinBudget bool, of string) (notes 
 	for _, row := range t.Rows {
 		for i, cell := range row {
 			if cell.Best && !t.Columns[i].detail {
-				t.Best = fmt.Sprintf("best of its %s%s, with all that are not shown to be worse (t-tests paired by seed, variance pooled, Holm over the pairs of a %s, 5 %%)", of, within, of)
+				t.Best = fmt.Sprintf("best of its %s%s, with all that are not shown to be worse (%s)", of, within, marksTest(of))
 				return nil
 			}
 		}
@@ -432,7 +447,7 @@ func (t *Table) bestSays(entries []*entry, withinBudget bool, of string) (notes 
 	case several < 2:
 		return []string{"Nothing is marked as best: one seed cannot tell a variant from its noise; several can (march bench --seeds 3)."}
 	}
-	return []string{fmt.Sprintf("Nothing is marked as best: no difference within a %s is more than the noise between seeds (t-tests paired by seed, variance pooled, Holm over its pairs, 5 %%).", of)}
+	return []string{fmt.Sprintf("Nothing is marked as best: no difference within a %s that could be tested is more than the noise between seeds, and between items where a score is of items (%s).", of, marksTest(of))}
 }
 
 // on says what a measure was measured on, and how many ties there were at most.

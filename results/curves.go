@@ -96,12 +96,12 @@ func scoreCurve(r *record.Run, m measure) (list curve, err error) {
 			}
 		}
 		if f := m.get(&record.Run{Suites: map[string]record.Suite{m.suite: suite}}); f.ok {
-			p.loss = f.value
+			p.loss = f.shown()
 			list = append(list, p)
 		}
 	})
 	if f := m.get(r); f.ok && len(list) > 0 && list.end(bySteps) < last.step {
-		last.loss = f.value
+		last.loss = f.shown()
 		list = append(list, last)
 	}
 	return list, err

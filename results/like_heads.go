@@ -13,13 +13,14 @@ import (
 
 // LikeHeads sets every experiment against the baseline of its budget, as study heads does in words: its
 // costs, its loss and how far that is from the baseline's at equal data, at equal FLOPs and at equal
-// seconds, both measures of stability, and the verdict on the loss at equal data. Readings at equal FLOPs
+// seconds, both measures of stability, and the verdict on the loss at equal data: that of [Judge] on all its
+// measures, so that the same records have the same verdict in both tables. Readings at equal FLOPs
 // and seconds are taken from the curves beside the records, where the dearer of the two runs had spent what
 // the cheaper one spent in all. A table for each budget that has a baseline; it is an error if none has.
 // With beside, the study's own runs follow, and how far the two agree; flops gives a variant's training
 // FLOPs a token at the study's size, 0 where it is not known.
 func LikeHeads(runs []record.Run, beside bool, flops func(variant string) int64) ([]*Table, error) {
-	verdicts, err := Judge(runs, VerdictOptions{Measures: []string{"valid_loss"}})
+	verdicts, err := Judge(runs, VerdictOptions{})
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +49,7 @@ func likeHeads(runs []record.Run, verdicts *Verdicts, beside bool, flops func(va
 		if base < 0 {
 			continue
 		}
-		h := &headsTable{base: rows[base], tests: verdicts.Tests, curves: map[*record.Run]*runCurves{}}
+		h := &headsTable{base: rows[base], family: verdicts.family(), curves: map[*record.Run]*runCurves{}}
 		budget := ""
 		if len(budgets) > 1 {
 			budget = letter(group)
@@ -81,7 +82,7 @@ type headsTable struct {
 	base     *entry
 	rows     []*entry  // the baseline first
 	verdicts []Verdict // on the budget's validation losses
-	tests    int       // that their correction is over
+	family   string    // that their correction is over; empty: there were no tests
 	curves   map[*record.Run]*runCurves
 	warnings warnings
 	flops    []float64 // of each row: the difference at equal FLOPs; NaN where there is none
@@ -163,8 +164,17 @@ func (h *headsTable) explain(how string) (notes []string) {
 	if how != "" {
 		notes = append(notes, fmt.Sprintf("At equal FLOPs and seconds: %s, of the mean over the seeds that both have; the dearer run is read before its end, where its learning rate had not come down as far, so that the reading favours the cheaper one.", how))
 	}
-	if h.tests > 0 {
-		notes = append(notes, fmt.Sprintf("Verdicts: on valid. loss at equal data, with ± half the 95 %% interval; paired by seed, pooled variance, Holm's correction over %s.", plural(h.tests, "test", "tests")))
+	if h.family != "" {
+		notes = append(notes, fmt.Sprintf("Verdicts: on valid. loss at equal data, with ± half the 95 %% interval; those of march table --verdicts: paired by seed, pooled variance, Holm's correction over the %s.", h.family))
+	}
+	var adjusted []string
+	for _, v := range h.verdicts {
+		if v.Adjusted {
+			adjusted = append(adjusted, v.Variant)
+		}
+	}
+	if len(adjusted) > 0 {
+		notes = append(notes, fmt.Sprintf("Δ equal data of %s: not of the baseline's seeds; what each seed does to all experiments is taken out, so that it is not one mean less the other.", strings.Join(adjusted, ", ")))
 	}
 	if slices.ContainsFunc(h.verdicts, func(v Verdict) bool { return v.Why == oneSeed }) {
 		notes = append(notes, "No verdict without several seeds: march bench --seeds 3.")

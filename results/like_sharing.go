@@ -20,11 +20,15 @@ var archTitles = map[string]string{"decoder": "Dec", "encoder": "Enc", "encoder-
 // names. The best of a column is marked as in [New]. With beside, the study's own figures stand behind,
 // marked as in the study, and a last table says how far the two agree.
 func LikeSharing(runs []record.Run, beside bool) []*Table {
+	return likeSharingOf(runs, beside, predictionFiles{})
+}
+
+func likeSharingOf(runs []record.Run, beside bool, files predictionFiles) []*Table {
 	if len(runs) == 0 {
 		return []*Table{New(nil)}
 	}
 	entries, budgets, notes := gather(runs)
-	l := &likeSharing{entries: entries, budgets: budgets, beside: beside}
+	l := &likeSharing{entries: entries, budgets: budgets, beside: beside, files: files}
 	l.rows, l.columns = l.layOut()
 	if len(l.rows) == 0 {
 		return []*Table{{Empty: strings.Join(append([]string{"No run is finished."}, lostNote(entries)...), " ")}}
@@ -48,6 +52,7 @@ type likeSharing struct {
 	beside   bool
 	rows     []string
 	columns  []int // budgets, in the columns' order
+	files    predictionFiles
 	warnings warnings
 	agree    []compared
 }
@@ -186,9 +191,8 @@ func (l *likeSharing) column(t *Table, m measure, group, at int, join string) (d
 			}
 		}
 	}
-	if !markBest(m.Column, list) {
-		l.warnings.add(l.title(group), "rows were not scored on the same items, so no best is marked.")
-	}
+	markBest(&l.warnings, func([]candidate) string { return "rows were not scored on the same items, so no best is marked." },
+		contest{of: l.title(group), better: m.Better, figures: list, items: l.files.of(m)})
 	for i := range differences {
 		differences[i] -= base
 	}

@@ -16,6 +16,34 @@ type figure struct {
 	value float64
 	basis string
 	ok    bool
+	logs  bool    // value, which is averaged and compared, is the logarithm of what is printed,
+	exp   float64 // this
+}
+
+// shown is the figure as it is printed.
+func (f figure) shown() float64 {
+	if f.logs {
+		return f.exp
+	}
+	return f.value
+}
+
+// shownMean is the mean of figures as it is printed.
+func shownMean(mean float64, logs bool) float64 {
+	if logs {
+		return math.Exp(mean)
+	}
+	return mean
+}
+
+// inLogs makes a perplexity its logarithm, the mean loss that it comes from: seeds scatter by additions to
+// a loss, and averages and tests of a perplexity that said something else would be an artefact of its scale.
+func inLogs(get func(*record.Run) figure) func(*record.Run) figure {
+	return func(r *record.Run) figure {
+		f := get(r)
+		f.value, f.logs, f.exp = math.Log(f.value), true, f.value
+		return f
+	}
 }
 
 func known(value float64) figure             { return figure{value: value, ok: true} }
@@ -91,22 +119,26 @@ var measures = []measure{
 		}},
 	{Column: Column{Key: "valid_loss", Title: "valid.\nloss", kind: loss, weight: 50, Better: Lower,
 		About: "mean cross-entropy of the final parameters on held-out text, nats a token"},
-		get: func(r *record.Run) figure { return validation(r, func(x float64) float64 { return x }) }},
+		get: validation},
 	{Column: Column{Key: "valid_perplexity", Title: "valid.\nppl", kind: perplexity, weight: 100, Better: Lower,
-		About: "perplexity, exp(loss), on held-out text"},
-		get: func(r *record.Run) figure { return validation(r, math.Exp) }},
+		About: "perplexity, exp(loss), on held-out text; seeds are averaged in logarithms"},
+		get: func(r *record.Run) figure {
+			f := validation(r)
+			f.logs, f.exp = true, math.Exp(f.value)
+			return f
+		}},
 	{Column: Column{Key: "test_loss", Title: "test\nloss", kind: loss, weight: 50, Better: Lower,
 		About: "the same on the documents kept for a test"},
 		get: score("ppl-test", "loss")},
 	{Column: Column{Key: "test_perplexity", Title: "test\nppl", kind: perplexity, weight: 100, Better: Lower,
-		About: "perplexity on the documents kept for a test"},
-		get: score("ppl-test", "perplexity")},
+		About: "perplexity on the documents kept for a test; seeds are averaged in logarithms"},
+		get: inLogs(score("ppl-test", "perplexity"))},
 	{Column: Column{Key: "word_perplexity", Title: "word\nppl", kind: perplexity, weight: 25, Better: Lower,
-		About: "the held-out text's perplexity a word, whatever the tokenizer"},
-		tokenizers: true, get: score("ppl", "word_perplexity")},
+		About: "the held-out text's perplexity a word, whatever the tokenizer; seeds are averaged in logarithms"},
+		tokenizers: true, get: inLogs(score("ppl", "word_perplexity"))},
 	{Column: Column{Key: "byte_perplexity", Title: "byte\nppl", kind: loss, weight: 24, Better: Lower,
 		About: "the same a byte"},
-		tokenizers: true, get: score("ppl", "byte_perplexity")},
+		tokenizers: true, get: inLogs(score("ppl", "byte_perplexity"))},
 	{Column: Column{Key: "grammar_accuracy", Title: "grammar\nacc", kind: share, weight: 85, Better: Higher,
 		About: "minimal pairs of march's own grammar (not BLiMP) whose good sentence is more probable; a tie is wrong"},
 		suite: "grammar", ties: true, get: score("grammar", "accuracy")},
@@ -114,8 +146,8 @@ var measures = []measure{
 		About: "passages of march's own grammar (not LAMBADA) whose last word is the most probable in every token"},
 		suite: "grammar", get: score("grammar", "cloze_accuracy")},
 	{Column: Column{Key: "cloze_perplexity", Title: "cloze\nppl", kind: perplexity, weight: 80, Better: Lower, join: "cloze_accuracy",
-		About: "exp(mean over passages of −log p(last word))"},
-		suite: "grammar", get: score("grammar", "cloze_perplexity")},
+		About: "exp(mean over passages of −log p(last word)); seeds are averaged in logarithms"},
+		suite: "grammar", get: inLogs(score("grammar", "cloze_perplexity"))},
 	{Column: Column{Key: "blimp_accuracy", Title: "BLiMP\nacc", kind: share, weight: 96, Better: Higher,
 		About: "BLiMP's minimal pairs whose good sentence is more probable; a tie is wrong"},
 		suite: "blimp", ties: true, get: score("blimp", "accuracy")},
@@ -123,8 +155,8 @@ var measures = []measure{
 		About: "LAMBADA's passages whose last word is the most probable in every token"},
 		suite: "lambada", get: score("lambada", "accuracy")},
 	{Column: Column{Key: "lambada_perplexity", Title: "LAMBADA\nppl", kind: perplexity, weight: 95, Better: Lower, join: "lambada_accuracy",
-		About: "exp(mean over passages of −log p(last word))"},
-		suite: "lambada", get: score("lambada", "perplexity")},
+		About: "exp(mean over passages of −log p(last word)); seeds are averaged in logarithms"},
+		suite: "lambada", get: inLogs(score("lambada", "perplexity"))},
 }
 
 // Measure is one figure of runs by which they can be ranked.
@@ -152,18 +184,22 @@ func Ranking(key string) (Measure, error) {
 	return Measure{key, m.Better == Higher, suite, m.get}, nil
 }
 
-// Mean is the mean of runs, seeds of one cell; ok is false where one has no figure, or not all were measured on the same.
+// Mean is the mean of runs, seeds of one cell, of perplexities that in logarithms; ok is false where one has no figure, or not all were measured on the same.
 func (m Measure) Mean(runs []record.Run) (mean float64, ok bool) {
-	basis := ""
+	basis, logs := "", false
 	for i := range runs {
 		f := m.get(&runs[i])
+		if f.ok && len(runs) == 1 {
+			return f.shown(), true
+		}
 		if !f.ok || i > 0 && f.basis != basis {
 			return 0, false
 		}
 		basis = f.basis
 		mean += f.value / float64(len(runs))
+		logs = f.logs
 	}
-	return mean, len(runs) > 0
+	return shownMean(mean, logs), len(runs) > 0
 }
 
 // Better tells whether figure a is better than b.
@@ -208,7 +244,7 @@ func hardware(r *record.Run) string {
 	return clean(strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ", "))
 }
 
-func validation(r *record.Run, of func(float64) float64) figure {
+func validation(r *record.Run) figure {
 	if r.Validation == nil {
 		return figure{}
 	}
@@ -219,7 +255,7 @@ func validation(r *record.Run, of func(float64) float64) figure {
 	if r.Validation.Source != "" {
 		basis = strings.TrimSpace(basis + " of " + r.Validation.Source)
 	}
-	return figure{of(r.Validation.Loss), join(", ", clean(basis), suiteSettings(r.Suites["ppl"])), true}
+	return figure{value: r.Validation.Loss, basis: join(", ", clean(basis), suiteSettings(r.Suites["ppl"])), ok: true}
 }
 
 func score(suite, name string) func(*record.Run) figure {
@@ -232,7 +268,7 @@ func score(suite, name string) func(*record.Run) figure {
 		if !ok {
 			return figure{}
 		}
-		return figure{x.Value, suiteBasis(s, x.Count), true}
+		return figure{value: x.Value, basis: suiteBasis(s, x.Count), ok: true}
 	}
 }
 

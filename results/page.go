@@ -53,8 +53,9 @@ func Page(w io.Writer, runs []record.Run, o PageOptions) (problems []string, err
 		}
 		d.Sections = append(d.Sections, s)
 	}
-	section("Comparison", "A row is a variant, its seeds averaged. A click on a column's title sorts by it.", New(runs))
-	verdicts, judged := Judge(runs, VerdictOptions{})
+	files := predictionFiles{} // read once for all tables
+	section("Comparison", "A row is a variant, its seeds averaged. A click on a column's title sorts by it.", compareRuns(runs, files))
+	verdicts, judged := judgeRuns(runs, VerdictOptions{}, files)
 	if judged == nil {
 		d.Sentences = sentences(verdicts.List)
 		for _, text := range verdicts.lost {
@@ -69,10 +70,10 @@ func Page(w io.Writer, runs []record.Run, o PageOptions) (problems []string, err
 		d.NoVerdicts = judged.Error()
 	}
 	if slices.ContainsFunc(runs, func(r record.Run) bool { return r.Cell.Study == "sharing" }) {
-		section("As study sharing prints it", "The study's own figures stand beside; how far they agree is the last table.", LikeSharing(runs, true)...)
+		section("As study sharing prints it", "The study's own figures stand beside; how far they agree is the last table.", likeSharingOf(runs, true, files)...)
 	}
 	for _, suite := range []string{"blimp", "grammar"} {
-		if t, err := Breakdown(runs, suite, record.PhenomenonLevel); err == nil && len(t.Rows) > 0 {
+		if t, err := breakDown(runs, suite, record.PhenomenonLevel, files); err == nil && len(t.Rows) > 0 {
 			section(suiteTitles[suite]+" by phenomenon", "", t)
 		}
 	}

@@ -125,7 +125,13 @@ func TestBreakdown(t *testing.T) {
 			g[i].Items, g[i].Ties, g[i].Correct, g[i].Accuracy = 500, 0, 500, 1
 		}
 	}
-	if table, err = Breakdown(trials(runs), "grammar", record.PhenomenonLevel); err != nil {
+	better := runs[5].Suites["grammar"].Groups
+	for i := range better {
+		if strings.HasPrefix(better[i].Name, "anaphor_agreement") {
+			better[i].Correct += 60
+		}
+	}
+	if table, err = Breakdown(answered(t, trials(runs)), "grammar", record.PhenomenonLevel); err != nil {
 		t.Fatal(err)
 	}
 	row := func(name string) Row {

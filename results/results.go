@@ -1,5 +1,5 @@
 // Package results turns run records into comparison tables: it loads records, averages the seeds of
-// a cell, marks the best comparable values of each column where the seeds are evidence for it, tests
+// a cell, marks the best comparable values of each column where seeds and items are evidence for it, tests
 // variants against a baseline, and prints text, Markdown, CSV, JSON or LaTeX with a footer that explains
 // every figure. It does not know how a run was made, and it never sets
 // side by side what does not compare: rows of different budgets or data are told apart and said to be.

@@ -3,18 +3,19 @@ package results
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"march/results/record"
 )
 
 // The whole road from records to verdicts, as package stats simulates the tests alone: of 1,000 tables of
-// fifteen equal variants at most 6.4 % (5 %, and two standard errors) show any better or worse; of as many
-// with one that differs by three times the noise floor, five seeds each, at least 80 % find it, on its side.
+// fifteen equal variants at most 6.4 % (5 %, and two standard errors) show any better or worse, and at most as
+// many mark a best loss; of as many with one that differs by three times the noise floor, five seeds each, at least 80 % find it, on its side.
 func TestSimulatedTables(t *testing.T) {
 	const tables, variants, seeds, noise = 1000, 15, 5, 0.02
 	random := rand.New(rand.NewPCG(15, 5))
-	simulate := func(planted float64) (shown, found, mistaken int) {
+	simulate := func(planted float64) (shown, found, mistaken, marked int) {
 		for range tables {
 			var common [seeds]float64
 			for s := range common {
@@ -41,6 +42,14 @@ func TestSimulatedTables(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			table := New(runs)
+			loss := best(column(t, table, "valid_loss"))
+			if len(loss) > 0 {
+				marked++
+			}
+			if perplexity := best(column(t, table, "valid_perplexity")); !slices.Equal(loss, perplexity) {
+				t.Fatalf("best losses %q, best perplexities %q: they are the same figures", loss, perplexity)
+			}
 			any := false
 			for _, x := range v.List {
 				if x.Outcome != IsBetter && x.Outcome != IsWorse {
@@ -58,13 +67,13 @@ func TestSimulatedTables(t *testing.T) {
 				shown++
 			}
 		}
-		return shown, found, mistaken
+		return shown, found, mistaken, marked
 	}
-	equal, _, _ := simulate(0)
-	_, found, mistaken := simulate(3 * noise)
-	t.Logf("of %d tables %d of equal variants show a difference; %d find three times the noise floor, with %d mistaken verdicts", tables, equal, found, mistaken)
-	if equal > 64 {
-		t.Errorf("%d of %d tables of equal variants show a difference, want at most 64", equal, tables)
+	equal, _, _, marked := simulate(0)
+	_, found, mistaken, _ := simulate(3 * noise)
+	t.Logf("of %d tables %d of equal variants show a difference, %d mark a best; %d find three times the noise floor, with %d mistaken verdicts", tables, equal, marked, found, mistaken)
+	if equal > 64 || marked > 64 {
+		t.Errorf("%d of %d tables of equal variants show a difference and %d mark a best, want at most 64", equal, tables, marked)
 	}
 	if found < 800 {
 		t.Errorf("%d of %d tables find three times the noise floor, want at least 800", found, tables)

@@ -1,12 +1,5 @@
 package results
 
-import (
-	"math"
-	"slices"
-
-	"march/results/stats"
-)
-
 // Table is a comparison, ready to be printed. New, Breakdown, Verdicts.Table and the Like functions build it; every format prints the
 // same one.
 type Table struct {
@@ -84,48 +77,6 @@ type Cell struct {
 	SD       float64 // sample standard deviation; NaN where N < 2
 	N        int
 	Best     bool
-}
-
-// candidate is one figure in a contest for the best.
-type candidate struct {
-	cell   *Cell
-	basis  string             // what the figure was measured on
-	values map[uint64]float64 // what it is the mean of, by seed
-}
-
-// markBest marks the best of several figures and all that are not shown to be worse, if at least
-// one is (stats.Best). It reports false, and marks none, where the figures were not measured on the
-// same thing.
-func markBest(c Column, figures []candidate) (comparable bool) {
-	if c.Better == Neither || len(figures) < 2 {
-		return true
-	}
-	var seeds []uint64
-	for _, f := range figures {
-		if f.basis != figures[0].basis {
-			return false
-		}
-		for seed := range f.values {
-			if !slices.Contains(seeds, seed) {
-				seeds = append(seeds, seed)
-			}
-		}
-	}
-	slices.Sort(seeds)
-	values := make([][]float64, len(figures))
-	for i, f := range figures {
-		for _, seed := range seeds {
-			x, ok := f.values[seed]
-			if !ok {
-				x = math.NaN()
-			}
-			values[i] = append(values[i], x)
-		}
-	}
-	for i, best := range stats.Best(values, int(c.Better)) {
-		figures[i].cell.Best = best
-	}
-	return true
 }
 
 // dropAbsent removes the columns in which no row has anything.

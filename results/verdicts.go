@@ -29,11 +29,13 @@ type Verdict struct {
 	Budget            string // its letter, where there are several
 	Seeds             int    // figures of the variant that the test is over
 	Mean, Of          float64
+	Logs              bool       // a perplexity: Test, Shown, Low and High are of logarithms, in nats
+	Adjusted          bool       // the two have not the same seeds: what a seed does to all is taken out of Test.Difference, which is not Mean less Of
 	Test              stats.Test // SE 0: not tested
 	P                 float64    // after Holm's correction over all tests of the table; NaN where not tested
 	Shown             float64    // the smallest difference that this table could have shown: stats.Test.Shown
-	Items             int        // that the test and the interval are over as well; 0: no predictions were found
-	Low, High         float64    // of the difference, over items alone: 95 %
+	Items             int        // that the test is over as well; 0: the measure is not of items, or no predictions were found
+	Low, High         float64    // of the difference, over items alone: 95 %; NaN where the two have not the same seeds, or no items
 	Outcome           Outcome
 	Why               string
 }
@@ -85,17 +87,23 @@ const (
 )
 
 // Judge compares every variant with the baseline of its budget, by paired tests over seeds with a
-// pooled variance, and over items too where the runs' predictions lie beside their records; Holm's
-// correction is over the whole table (package stats has the model). Variants with one seed get their
-// differences and no verdict. It is an error if no budget has the baseline, or a measure is unknown.
+// pooled variance, without those that scatter far more than the others, which are tested by themselves; Holm's
+// correction is over the whole table (package stats has the model). Scores of items are tested over items
+// too, by the predictions beside the records, and not without them. Perplexities are compared in logarithms.
+// Variants with one seed get their differences and no verdict. It is an error if no budget has the baseline,
+// or a measure is unknown.
 func Judge(runs []record.Run, o VerdictOptions) (*Verdicts, error) {
+	return judgeRuns(runs, o, predictionFiles{})
+}
+
+func judgeRuns(runs []record.Run, o VerdictOptions, files predictionFiles) (*Verdicts, error) {
 	keys := o.Measures
 	if len(keys) == 0 {
 		keys = DefaultVerdicts
 	}
 	entries, budgets, notes := gather(runs)
 	v := &Verdicts{}
-	j := &judge{Verdicts: v, files: map[string]*scored{}}
+	j := &judge{Verdicts: v, files: files}
 	with := make([]bool, len(budgets))
 	for _, key := range keys {
 		i := slices.IndexFunc(measures, func(m measure) bool { return m.Key == key && m.Better != Neither })
@@ -134,21 +142,20 @@ func Judge(runs []record.Run, o VerdictOptions) (*Verdicts, error) {
 
 type judge struct {
 	*Verdicts
-	files    map[string]*scored // predictions by record and measure; nil: none to be had
+	files    predictionFiles
 	warnings warnings
 }
 
 // measure tests the rows of one budget against one of them.
 func (j *judge) measure(m measure, rows []*entry, base int, budget string) {
-	figures, used := j.figures(m, rows, base)
-	if len(figures[base]) == 0 {
+	figures, used, logs := j.figures(m, rows, base)
+	if figures[base] == nil {
 		return // not a measure of these runs
 	}
-	of := rows[base]
 	baseMean, baseSD := stats.MeanSD(present(figures[base]))
-	model, err := stats.Fit(figures)
+	pool, err := stats.NewPool(figures)
 	if err == nil {
-		j.noise(m, rows, base, figures, baseSD, model)
+		j.noise(m, rows, base, figures, baseSD, pool, logs)
 	}
 	for i, e := range rows {
 		list := present(figures[i])
@@ -156,44 +163,57 @@ func (j *judge) measure(m measure, rows []*entry, base int, budget string) {
 			continue
 		}
 		mean, _ := stats.MeanSD(list)
-		x := Verdict{Measure: m.Column, Variant: e.name, Baseline: of.name, Budget: budget, Seeds: len(list), Mean: mean, Of: baseMean,
-			Test: stats.Test{Difference: mean - baseMean, P: math.NaN()}, P: math.NaN()}
-		a, b, strata := j.items(m, used[i], used[base])
-		if a != nil {
-			x.Items = len(a[0])
-			x.Low, x.High = stats.Bootstrap(a, b, strata, confidence, draws, 1)
-		}
-		var d, factor float64
+		x := Verdict{Measure: m.Column, Variant: e.name, Baseline: rows[base].name, Budget: budget, Seeds: len(list), Logs: logs,
+			Mean: shownMean(mean, logs), Of: shownMean(baseMean, logs), P: math.NaN(), Low: math.NaN(), High: math.NaN()}
+		d, _, common := stats.Paired(figures[i], figures[base])
+		x.Adjusted = common < len(list) || common < len(used[base])
+		var noise stats.Noise
 		tied := false
 		if err == nil {
-			d, factor, tied = model.Difference(i, base)
+			if y, n, ok := pool.Difference(i, base); ok {
+				d, noise, tied = y, n, true
+			}
+		}
+		if common == 0 && !tied {
+			d, x.Adjusted = mean-baseMean, false
+		}
+		parts := []stats.Noise{noise}
+		a, b, strata, of := j.items(m, used[i], used[base])
+		if a != nil {
+			x.Items = len(a[0])
+			parts = append(parts, stats.ItemNoise(a, b, strata))
+			if !x.Adjusted && common > 0 {
+				x.Low, x.High = stats.Bootstrap(a, b, strata, confidence, draws, 1)
+			}
 		}
 		switch {
-		case len(list) == 1 || len(present(figures[base])) == 1:
-			x.Outcome, x.Why = NoVerdict, oneSeed
-		case err != nil || !tied:
-			x.Outcome, x.Why = NoVerdict, "no seed is common to both"
-		case model.Variance == 0:
-			x.Outcome, x.Why = NoVerdict, "the seeds have no spread to test against"
-		default:
-			noise := []stats.Noise{{Variance: model.Variance * factor, DF: float64(model.DF)}}
-			if a != nil {
-				noise = append(noise, stats.ItemNoise(a, b, strata))
-			}
-			x.Test = stats.NewTest(d, noise...)
+		case len(list) == 1 || len(used[base]) == 1:
+			x.Why = oneSeed
+		case !tied && common == 0:
+			x.Why = "no seed is common to both"
+		case !tied:
+			x.Why = "too few seeds are common to both"
+		case of && a == nil:
+			x.Why = "it is a score of items, whose choice is noise as well, and their predictions are not to be had"
+		case noise.Variance == 0:
+			x.Why = "the seeds have no spread to test against"
 		}
+		if x.Why != "" {
+			x.Outcome, parts = NoVerdict, nil
+		}
+		x.Test = stats.NewTest(d, parts...)
 		j.List = append(j.List, x)
 	}
 }
 
-// figures are the rows' figures by seed that were measured on what the baseline's first was, and
-// the runs that they are of.
-func (j *judge) figures(m measure, rows []*entry, base int) (figures [][]float64, used []map[uint64]*record.Run) {
+// figures are the rows' figures by seed that were measured on what the baseline's first was, the runs that
+// they are of, and whether they are logarithms.
+func (j *judge) figures(m measure, rows []*entry, base int) (figures [][]float64, used []map[uint64]*record.Run, logs bool) {
 	var seeds []uint64
 	basis, have := "", false
 	for _, r := range rows[base].runs {
 		if f := m.get(r); f.ok && !have {
-			basis, have = f.basis, true
+			basis, have, logs = f.basis, true, f.logs
 		}
 	}
 	for _, e := range rows {
@@ -206,7 +226,7 @@ func (j *judge) figures(m measure, rows []*entry, base int) (figures [][]float64
 	slices.Sort(seeds)
 	figures, used = make([][]float64, len(rows)), make([]map[uint64]*record.Run, len(rows))
 	if !have {
-		return figures, used
+		return figures, used, logs
 	}
 	for i, e := range rows {
 		figures[i], used[i] = make([]float64, len(seeds)), map[uint64]*record.Run{}
@@ -226,7 +246,7 @@ func (j *judge) figures(m measure, rows []*entry, base int) (figures [][]float64
 			}
 		}
 	}
-	return figures, used
+	return figures, used, logs
 }
 
 // present are the figures that are there.
@@ -237,75 +257,6 @@ func present(figures []float64) (list []float64) {
 		}
 	}
 	return list
-}
-
-// noise says how far seeds scatter.
-func (j *judge) noise(m measure, rows []*entry, base int, figures [][]float64, floor float64, model *stats.Model) {
-	like, _ := stats.MeanSD(present(figures[base]))
-	text := ""
-	if !math.IsNaN(floor) {
-		text = fmt.Sprintf("Noise floor of %s: %s, the standard deviation of %s over its seeds; ", m.name(), m.kind.difference(floor, like, floor, false), rows[base].name)
-	} else {
-		text = fmt.Sprintf("Noise of %s: ", m.name())
-	}
-	pooled := math.Sqrt(model.Variance)
-	j.notes = append(j.notes, text+fmt.Sprintf("%s pooled over all variants of the budget, what a seed does to all of them taken out (%s of freedom).",
-		m.kind.difference(pooled, like, pooled, false), plural(model.DF, "degree", "degrees")))
-	if v, p := stats.LargestVariance(figures); p < stats.Alpha {
-		j.warnings.add(m.name(), fmt.Sprintf("the seeds of %s scatter more than those of the others (Cochran's test, p %s), which pooling does not suppose: trust its verdict less.", rows[v].name, probability(p)))
-	}
-}
-
-// items are what two variants' runs said of each item, by the seeds that both have. All are nil
-// where the predictions are not there or not of the same items.
-func (j *judge) items(m measure, of, base map[uint64]*record.Run) (a, b stats.Items, strata stats.Strata) {
-	name, ok := shareOf[m.Key]
-	if !ok {
-		return nil, nil, nil
-	}
-	var seeds []uint64
-	for seed := range of {
-		if base[seed] != nil {
-			seeds = append(seeds, seed)
-		}
-	}
-	slices.Sort(seeds)
-	var first *scored
-	for _, seed := range seeds {
-		x, y := j.read(m, of[seed], name), j.read(m, base[seed], name)
-		if x == nil || y == nil {
-			return nil, nil, nil
-		}
-		if first == nil {
-			first = x
-		}
-		if x.items != first.items || y.items != first.items {
-			j.warnings.add(m.name(), "tested over seeds alone where the predictions are not of the same items.")
-			return nil, nil, nil
-		}
-		a, b = append(a, x.right), append(b, y.right)
-	}
-	if first == nil {
-		return nil, nil, nil
-	}
-	return a, b, first.strata
-}
-
-// shareOf names the score behind each measure that is a share of items.
-var shareOf = map[string]string{"grammar_accuracy": "accuracy", "cloze_accuracy": "cloze_accuracy", "blimp_accuracy": "accuracy", "lambada_accuracy": "accuracy"}
-
-// read gives a run's predictions, read once; nil where there are none, which is said.
-func (j *judge) read(m measure, r *record.Run, name string) *scored {
-	key := r.Path + " " + m.Key
-	s, seen := j.files[key]
-	if !seen || r.Path == "" {
-		var err error
-		if s, err = predictions(r, m.suite, name); err != nil {
-			j.warnings.add(m.name(), fmt.Sprintf("tested over seeds alone where predictions are not to be had: %v.", err))
-		}
-		j.files[key] = s
-	}
-	return s
 }
 
 // correct makes verdicts of all tests together.
@@ -334,6 +285,20 @@ func (v *Verdicts) correct() {
 	}
 }
 
+// family names the tests that Holm's correction is over; empty where there are none.
+func (v *Verdicts) family() string {
+	var names []string
+	for _, x := range v.List {
+		if name := x.Measure.name(); x.Test.SE > 0 && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s of %s", plural(v.Tests, "test", "tests"), strings.Join(names, ", "))
+}
+
 // Table prints the verdicts, a row each.
 func (v *Verdicts) Table() *Table {
 	if len(v.List) == 0 {
@@ -360,20 +325,30 @@ func (v *Verdicts) Table() *Table {
 		{Key: "verdict", Title: "verdict"},
 		{Key: "why", Title: "why", detail: true},
 	}}
-	var reasons []string
+	footnote := func(text string) string {
+		at := slices.IndexFunc(t.Failures, func(s string) bool { return strings.HasSuffix(s, "] "+text) })
+		if at < 0 {
+			at = len(t.Failures)
+			t.Failures = append(t.Failures, fmt.Sprintf("[%d] %s", at+1, text))
+		}
+		return fmt.Sprintf("[%d]", at+1)
+	}
 	for _, x := range v.List {
 		k := x.Measure.kind
 		row := Row{{Text: x.Measure.name()}, {Text: x.plain(x.Variant)}, {Text: x.Budget}, {Mean: float64(x.Seeds), N: 1},
 			say(x.Of, k.format(x.Of)), say(x.Mean, k.format(x.Mean))}
 		tested, half := x.Test.SE > 0, x.Test.Half(confidence)
-		print := func(y float64, signed bool) string { return k.difference(y, x.Of, half, signed) }
+		print := func(y float64, signed bool) string { return x.print(y, half, signed) }
 		difference := print(x.Test.Difference, true)
 		if tested {
 			row = append(row, say(x.Test.Difference, difference+" ± "+print(half, false)), Cell{Mean: half, N: 1})
 		} else {
 			row = append(row, say(x.Test.Difference, difference), Cell{})
 		}
-		if x.Items > 0 {
+		if x.Adjusted {
+			row[len(row)-2].Footnote = footnote("difference: the two do not have the same seeds; what each seed does to all variants is taken out, so that it is not one mean less the other, and there is no interval over items.")
+		}
+		if !math.IsNaN(x.Low) {
 			row = append(row, say(x.Low, print(x.Low, true)+" to "+print(x.High, true)), Cell{Mean: x.High, N: 1})
 		} else {
 			row = append(row, Cell{}, Cell{})
@@ -384,25 +359,24 @@ func (v *Verdicts) Table() *Table {
 			verdict.Best = x.Outcome == IsBetter || x.Outcome == IsWorse
 		} else {
 			row = append(row, Cell{}, Cell{}, Cell{})
-			at := slices.Index(reasons, x.Why)
-			if at < 0 {
-				at = len(reasons)
-				reasons = append(reasons, x.Why)
+			hint := ""
+			if x.Why == oneSeed {
+				hint = "; march bench --seeds 3, or more, makes others"
 			}
-			verdict.Footnote = fmt.Sprintf("[%d]", at+1)
+			verdict.Footnote = footnote("no verdict: " + x.Why + hint + ".")
 		}
 		t.Rows = append(t.Rows, append(row, verdict, Cell{Text: x.Why}))
 	}
-	for i, why := range reasons {
-		hint := ""
-		if why == oneSeed {
-			hint = "; march bench --seeds 3, or more, makes others"
-		}
-		t.Failures = append(t.Failures, fmt.Sprintf("[%d] no verdict: %s%s.", i+1, why, hint))
-	}
 	if v.Tests > 0 {
-		t.Notes = append(t.Notes, fmt.Sprintf("Tests: paired by seed, variance pooled over the variants of a budget, two-sided, Holm's correction over the %s of this table: "+
-			"with equal variants it shows any difference in at most %g %% of cases.", plural(v.Tests, "test", "tests"), 100*stats.Alpha))
+		items := ""
+		if slices.ContainsFunc(v.List, func(x Verdict) bool { return x.Test.SE > 0 && x.Items > 0 }) {
+			items = "scores of items over other items too (critical values of Cochran and Cox), "
+		}
+		t.Notes = append(t.Notes, fmt.Sprintf("Tests: paired by seed, variance pooled over the variants of a budget, %stwo-sided, Holm's correction over the %s: "+
+			"with equal variants this table shows any difference in at most %g %% of cases.", items, v.family(), 100*stats.Alpha))
+	}
+	if slices.ContainsFunc(v.List, func(x Verdict) bool { return x.Logs }) {
+		t.Notes = append(t.Notes, "Perplexities are compared in logarithms: their differences, intervals and what could be shown are in nats, +0.1 is 1.105 times the baseline's.")
 	}
 	if slices.ContainsFunc(t.Rows, func(r Row) bool { return r[len(r)-2].Best }) {
 		t.Best = "a difference that the evidence shows"
@@ -425,6 +399,14 @@ func (v *Verdicts) baseline() string {
 
 // plain is a row's name without its budget, which has a column.
 func (x Verdict) plain(name string) string { return strings.TrimSuffix(name, " ["+x.Budget+"]") }
+
+// print prints a difference of the verdict's measure.
+func (x Verdict) print(y, fine float64, signed bool) string {
+	if x.Logs {
+		return loss.difference(y, 1, fine, signed)
+	}
+	return x.Measure.kind.difference(y, x.Of, fine, signed)
+}
 
 // say is a figure with its own print.
 func say(x float64, text string) Cell { return Cell{Mean: x, N: 1, Text: text} }

@@ -23,7 +23,7 @@ var tableCommand = command{
 		"--like prints the tables as a study did: sharing has a row for each variant and a column for each architecture and step budget, " +
 		"heads sets each experiment against the baseline at equal data, FLOPs and seconds.\n\n" +
 		"--verdicts says of each variant whether it is better or worse than the baseline or no difference is shown: tests paired by seed, with a variance pooled over all variants, over the suites' items too, corrected for being many. " +
-		"Nothing is marked as best, and nothing has a verdict, without several seeds (march bench --seeds).",
+		"Nothing is marked as best, and nothing has a verdict, without several seeds (march bench --seeds), nor a score of items without the predictions beside its runs' records.",
 	examples: []example{
 		{"march table runs", "everything below runs"},
 		{"march table 'runs/sharing/*' --format markdown > table.md", "for a page"},

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"gonum.org/v1/gonum/integrate/quad"
 	"gonum.org/v1/gonum/stat"
 	"gonum.org/v1/gonum/stat/distuv"
 )
@@ -28,28 +29,77 @@ type Noise struct {
 type Test struct {
 	Difference float64
 	SE         float64 // standard error; 0 where the figures had no spread at all
-	DF         float64
+	DF         float64 // degrees of freedom of SE², Satterthwaite's where it has several parts
 	P          float64 // two-sided, for this difference alone; NaN where SE is 0
+
+	noise []Noise // the parts of SE²
 }
 
 // NewTest tests a difference whose variance is the sum of several.
 func NewTest(difference float64, noise ...Noise) Test {
+	t := Test{Difference: difference, P: math.NaN()}
 	var variance, weight float64
 	for _, n := range noise {
-		variance += n.Variance
 		if n.Variance > 0 {
+			variance += n.Variance
 			weight += n.Variance * n.Variance / n.DF
+			t.noise = append(t.noise, n)
 		}
 	}
-	t := Test{Difference: difference, SE: math.Sqrt(variance), P: math.NaN()}
-	if variance > 0 {
+	if t.SE = math.Sqrt(variance); t.SE > 0 {
 		t.DF = variance * variance / weight
-		t.P = 2 * t.student().Survival(math.Abs(difference)/t.SE)
+		t.P = t.p(math.Abs(difference) / t.SE)
 	}
 	return t
 }
 
-func (t Test) student() distuv.StudentsT { return distuv.StudentsT{Mu: 0, Sigma: 1, Nu: t.DF} }
+// critical is what a difference must pass in standard errors, to either side, to have a p-value of p:
+// that of Student's distribution, and with several parts the mean of theirs, each weighed with its
+// variance (Cochran and Cox). Satterthwaite's degrees of freedom would do for one test at 5 %, but let
+// far too many through at the levels of Holm's correction where the part between seeds has few.
+func (t Test) critical(p float64) (c float64) {
+	for _, n := range t.noise {
+		c -= n.Variance / (t.SE * t.SE) * student(n.DF).Quantile(p/2)
+	}
+	return c
+}
+
+// p is the p for which critical is x. Student's of the most and the fewest degrees of freedom enclose it.
+func (t Test) p(x float64) float64 {
+	low, high := 1.0, 0.0
+	for _, n := range t.noise {
+		p := 2 * student(n.DF).Survival(x)
+		low, high = min(low, p), max(high, p)
+	}
+	const smallest = 1e-100 // of which a quantile can be had; below it the larger is as good
+	if len(t.noise) == 1 || low == high || low < smallest {
+		return high
+	}
+	// critical is nearly a line over log p: regula falsi, with the end that stays moved closer (Illinois).
+	a, b := math.Log(low), math.Log(high)
+	fa, fb := t.critical(low)-x, t.critical(high)-x
+	for side := 0; b-a > 1e-9 && fa > 0 && fb < 0; {
+		m := (a*fb - b*fa) / (fb - fa)
+		f := t.critical(math.Exp(m)) - x
+		switch {
+		case math.Abs(f) < 1e-5*x: // p to four digits
+			return math.Exp(m)
+		case f > 0:
+			if a, fa = m, f; side > 0 {
+				fb /= 2
+			}
+			side = +1
+		default:
+			if b, fb = m, f; side < 0 {
+				fa /= 2
+			}
+			side = -1
+		}
+	}
+	return math.Exp(b)
+}
+
+func student(df float64) distuv.StudentsT { return distuv.StudentsT{Mu: 0, Sigma: 1, Nu: df} }
 
 // Half is half the width of the confidence interval of that level, 0.95 for one: the difference
 // lies within Difference ± Half. It is for this difference alone, without Holm's correction.
@@ -57,18 +107,53 @@ func (t Test) Half(level float64) float64 {
 	if t.SE == 0 {
 		return 0
 	}
-	return t.SE * t.student().Quantile((1+level)/2)
+	return t.SE * t.critical(1-level)
 }
 
 // Shown is the smallest true difference that a table of so many tests finds with probability Power,
-// whatever the others are: Holm's first and strictest step. 0 where SE is 0.
+// whatever the others are: Holm's first and strictest step, by the noncentral t distribution. 0 where SE
+// is 0.
 func (t Test) Shown(tests int) float64 {
 	if t.SE == 0 || tests < 1 {
 		return 0
 	}
-	s := t.student()
-	return t.SE * (s.Quantile(1-Alpha/float64(2*tests)) + s.Quantile(Power))
+	critical := t.critical(Alpha / float64(tests))
+	low, high := 0.0, critical
+	for beyond(critical, t.DF, high) < Power {
+		low, high = high, 2*high
+	}
+	for high-low > 1e-6*high {
+		if middle := (low + high) / 2; beyond(critical, t.DF, middle) < Power {
+			low = middle
+		} else {
+			high = middle
+		}
+	}
+	return t.SE * high
 }
+
+// beyond is the probability that a t statistic with so many degrees of freedom is greater than critical
+// where the true difference is shift standard errors: P((Z + shift)/S > critical), Z normal and S² a χ²
+// over its degrees of freedom. It is certain for small S, and integrated over those S where it is open.
+func beyond(critical, df, shift float64) (p float64) {
+	const tail = 8 // standard deviations
+	spread := tail / math.Sqrt(2*df)
+	from := max(0, 1-2*spread, (shift-tail)/critical)
+	to := max(from, min(1+spread, (shift+tail)/critical))
+	gamma, _ := math.Lgamma(df / 2)
+	scale := df/2*math.Log(df/2) - gamma + math.Ln2
+	for i, x := range legendre.x {
+		s := from + (to-from)*x
+		p += legendre.weight[i] * distuv.UnitNormal.CDF(shift-critical*s) * math.Exp(scale+(df-1)*math.Log(s)-df*s*s/2)
+	}
+	return distuv.ChiSquared{K: df}.CDF(from*from*df) + (to-from)*p
+}
+
+// legendre is the rule that integrates over 0 to 1.
+var legendre = func() (rule struct{ x, weight [100]float64 }) {
+	quad.Legendre{}.FixedLocations(rule.x[:], rule.weight[:], 0, 1)
+	return rule
+}()
 
 // Holm corrects p-values for being many: each result is to be compared with the level that the
 // smallest would be compared with if it were alone. The probability of any false rejection is then
@@ -89,61 +174,6 @@ func Holm(p []float64) []float64 {
 		out[i] = highest
 	}
 	return out
-}
-
-// Best says which variants are the best of a column: that with the highest mean (the lowest where
-// sign is −1), and all that are not shown to be worse. It is nil where none is shown to be worse, so
-// that nothing is called best without evidence. Since the best is chosen by looking, all pairs count
-// as tests. values are those of [Fit].
-func Best(values [][]float64, sign int) []bool {
-	m, err := Fit(values)
-	if err != nil || m.Variance == 0 {
-		return nil
-	}
-	top, here := -1, 0
-	for v, x := range m.Effects {
-		if math.IsNaN(x) {
-			continue
-		}
-		here++
-		if top >= 0 && m.component[v] != m.component[top] {
-			return nil // no common scale to be best on
-		}
-		if top < 0 || (x-m.Effects[top])*float64(sign) > 0 {
-			top = v
-		}
-	}
-	var p []float64
-	at := make([]int, len(values))
-	for a := range values {
-		for b := range a {
-			d, factor, ok := m.Difference(a, b)
-			if !ok {
-				continue
-			}
-			if a == top {
-				at[b] = len(p)
-			} else if b == top {
-				at[a] = len(p)
-			}
-			p = append(p, NewTest(d, Noise{m.Variance * factor, float64(m.DF)}).P)
-		}
-	}
-	p = Holm(p)
-	best, worse := make([]bool, len(values)), false
-	for v, x := range m.Effects {
-		switch {
-		case v == top:
-			best[v] = true
-		case !math.IsNaN(x):
-			best[v] = p[at[v]] > Alpha
-			worse = worse || !best[v]
-		}
-	}
-	if !worse || here < 2 {
-		return nil
-	}
-	return best
 }
 
 // LargestVariance is Cochran's test that the variant with the widest spread has no wider one than

@@ -17,11 +17,21 @@
 // Figures that are means over items (minimal pairs, passages) have a second source of noise, which
 // items happen to be in the suite. [ItemNoise] gives its variance, and a test with it asks of other
 // seeds and other items alike. Its variance and the seeds' have one part in common, the noise of
-// one seed on one item, which counts once. Degrees of freedom are then Satterthwaite's.
+// one seed on one item, which counts once. A difference is then measured against the mean of both parts'
+// critical values, each weighed with its variance, as Cochran and Cox do, which holds the level;
+// Satterthwaite's degrees of freedom do not at the levels of Holm's correction, where one part has few
+// (TestEqualVariantsInSmallTables). They serve for [Test.Shown].
+//
+// A variant whose seeds scatter far more than the others', by Cochran's test at the level of an outlier in
+// ISO 5725-2, is no part of the pooled variance ([Pool]): one run that went astray would hide every
+// difference of the table. It is compared by Student's paired test, and takes no part in [Best].
 //
 // Sources: Scheffé, The Analysis of Variance (1959), chapter 4, for the two-way layout; Holm, A
 // Simple Sequentially Rejective Multiple Test Procedure, Scand. J. Statist. 6 (1979); Satterthwaite,
 // An Approximate Distribution of Estimates of Variance Components, Biometrics Bull. 2 (1946);
 // Cochran, The Distribution of the Largest of a Set of Estimated Variances, Ann. Eugenics 11 (1941);
+// ISO 5725-2, Accuracy of Measurement Methods and Results, on outliers; Cochran and Cox, Experimental
+// Designs (1957), section 4.14, and Cochran, Approximate Significance Levels of the Behrens-Fisher Test,
+// Biometrics 20 (1964); Johnson and Welch, Applications of the Non-Central t-Distribution, Biometrika 31 (1940);
 // Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
 package stats

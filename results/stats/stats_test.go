@@ -137,21 +137,110 @@ func TestNoSpread(t *testing.T) {
 	if x := difference(t, m, 1, 0); m.Variance != 0 || !math.IsNaN(x.P) || x.Half(0.95) != 0 || x.Shown(1) != 0 {
 		t.Errorf("figures without spread: variance %v, p %v: want no test", m.Variance, x.P)
 	}
-	if b := Best([][]float64{{0.1, 0.1}, {0.2, 0.2}}, 1); b != nil {
+	if b := best([][]float64{{0.1, 0.1}, {0.2, 0.2}}, 1); b != nil {
 		t.Errorf("best without spread: %v", b)
 	}
 }
 
+func best(values [][]float64, sign int) []bool {
+	return Best(Contest{Values: values, Sign: sign})[0].Best
+}
+
 func TestBest(t *testing.T) {
-	y := [][]float64{{1.00, 1.02, 0.99}, {2.01, 1.99, 2.02}, {2.00, 2.03, 1.98}, {1.51, 1.50, 1.52}, {math.Inf(1), 1, 1}}
-	if got := Best(y, +1); !slices.Equal(got, []bool{false, true, true, false, false}) {
+	inf := math.Inf(1)
+	y := [][]float64{{1.00, 1.02, 0.99}, {2.01, 1.99, 2.02}, {2.00, 2.03, 1.98}, {1.51, 1.50, 1.52}, {inf, 1, 1}}
+	if got := best(y, +1); !slices.Equal(got, []bool{false, true, true, false, false}) {
 		t.Errorf("highest: %v", got)
 	}
-	if got := Best(y[:4], -1); !slices.Equal(got, []bool{true, false, false, false}) {
+	if got := best(y[:4], -1); !slices.Equal(got, []bool{true, false, false, false}) {
 		t.Errorf("lowest: %v", got)
 	}
-	if got := Best([][]float64{{1}, {2}, {3}}, 1); got != nil {
+	if got := best([][]float64{{1}, {2}, {3}}, 1); got != nil {
 		t.Errorf("one seed: %v", got)
+	}
+	// Who cannot be judged takes no part, though the figure is the best of all.
+	n := math.NaN()
+	y = append(y, []float64{n, 9, n}, []float64{n, n, n}, []float64{9, 900, 9}, []float64{2, inf, 9})
+	m := Best(Contest{Values: y, Sign: +1})[0]
+	if want := []bool{false, true, true, false, false, false, false, false, false}; !slices.Equal(m.Best, want) {
+		t.Errorf("with some who cannot be judged: %v", m.Best)
+	}
+	if want := []Standing{TookPart, TookPart, TookPart, TookPart, NotFinite, OneSeed, Absent, Scattered, NotFinite}; !slices.Equal(m.Standing, want) {
+		t.Errorf("standing %v, want %v", m.Standing, want)
+	}
+	// The noise of the items is noise of a difference.
+	items := func(a, b int) Noise { return Noise{1, 100} }
+	if m := Best(Contest{y, +1, items})[0]; m.Best != nil {
+		t.Errorf("best %v, although the items alone would make such differences", m.Best)
+	}
+}
+
+// A variant that scatters is compared by Student's paired test, the others by the pool of the rest.
+func TestPool(t *testing.T) {
+	y := [][]float64{{3.1, 3.4, 2.9}, {2.7, 3.0, 2.8}, {3.2, 3.9, 3.0}}
+	want, err := Fit(y)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool, err := NewPool(append(y, []float64{3.0, 800, 2.9}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(pool.Apart, []bool{false, false, false, true}) || math.Abs(pool.Variance-want.Variance) > 1e-12 || pool.DF != want.DF {
+		t.Errorf("apart %v, variance %v with %d degrees of freedom, want that of the others, %v with %d", pool.Apart, pool.Variance, pool.DF, want.Variance, want.DF)
+	}
+	// Differences −0.1, 796.6, 0 of the fourth and the first: mean 265.5, variance of the mean 70516.8.
+	d, noise, ok := pool.Difference(3, 0)
+	near(t, "difference", d, 265.5, 1e-9)
+	near(t, "variance", noise.Variance, 70516.803, 0.001)
+	if !ok || noise.DF != 2 {
+		t.Errorf("%v degrees of freedom, want 2", noise.DF)
+	}
+	// One seed in common is no test, and the last two variants are left to each other.
+	if _, _, ok := mustPool(t, [][]float64{y[0], y[1], y[2], {math.NaN(), math.NaN(), 5, 900}}).Difference(3, 0); ok {
+		t.Error("a test of one common seed")
+	}
+	if two := mustPool(t, [][]float64{y[0], {1, 500, 2}}); two.Apart[0] || two.Apart[1] {
+		t.Error("of two variants none can be left out")
+	}
+}
+
+func mustPool(t *testing.T, y [][]float64) *Pool {
+	t.Helper()
+	p, err := NewPool(y)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// Cochran and Cox: with parts of 3 and 1 times a variance, of 4 and 60 degrees of freedom, the critical
+// value at 5 % is (3·2.776445 + 2.000298)/4 = 2.582408 (qt(0.975, 4) and qt(0.975, 60) in R).
+func TestSeveralNoises(t *testing.T) {
+	x := NewTest(2*2.5824083, Noise{3, 4}, Noise{1, 60}, Noise{0, 1})
+	near(t, "p", x.P, 0.05, 1e-6)
+	near(t, "half", x.Half(0.95), 2*2.5824083, 1e-6)
+	near(t, "Satterthwaite's degrees of freedom", x.DF, 16/(9.0/4+1.0/60), 1e-9)
+	// However large the difference, p stays between those of either part alone.
+	for _, d := range []float64{0, 0.1, 1, 10, 100, 1e6, 1e30} {
+		x := NewTest(d, Noise{3, 4}, Noise{1, 60})
+		few, many := NewTest(d, Noise{4, 4}), NewTest(d, Noise{4, 60})
+		if !(many.P <= x.P && x.P <= few.P) {
+			t.Errorf("p of %v is %v, want between %v and %v", d, x.P, many.P, few.P)
+		}
+	}
+}
+
+// The shift of the noncentral t distribution that passes Student's critical value with probability 0.8:
+// scipy.optimize.brentq over scipy.stats.nct.sf.
+func TestShown(t *testing.T) {
+	for _, c := range []struct {
+		df    float64
+		tests int
+		want  float64
+	}{{1, 1, 16.334009}, {2, 1, 5.6534893}, {2, 3, 9.8163565}, {3.7, 5, 6.2112629}, {4, 6, 6.1698988}, {6, 12, 5.6512456}, {10, 15, 4.8308750}, {56, 14, 3.9040473}, {1, 30, 489.517199}, {200_000, 6, 3.4799088}} {
+		got := NewTest(0, Noise{4, c.df}).Shown(c.tests)
+		near(t, "smallest difference", got, 2*c.want, 2e-6*c.want)
 	}
 }
 
