@@ -7,13 +7,7 @@
 typedef TYPE T;
 typedef WEIGHT W;
 
-#if LANES == 32
-#define GROUPS 8
-__device__ __forceinline__ float row_sum(float x, float*) { return warp_sum(x); }
-#else
-#define GROUPS 1
-__device__ __forceinline__ float row_sum(float x, float* shared) { return block_sum(x, shared); }
-#endif
+#include "rows.cuh"
 
 // Inputs x, residual (or null) [N,D], weight, bias (or null) [D]; y [N,D], stats [N,2] = mean, 1/std (0, 1/rms), sum
 // [N,D] = x + residual in T, which then is what is normalised.

@@ -65,8 +65,6 @@ func TestSourcesAgree(t *testing.T) {
 	for _, c := range []struct{ file, text string }{
 		{"norm.cu", fmt.Sprintf("#if LANES == 32\n#define GROUPS %d\n", rowLayout{lanes: 32}.groups())},
 		{"norm.cu", fmt.Sprintf("#else\n#define GROUPS %d\n", rowLayout{lanes: 64}.groups())},
-		{"softmax.cu", fmt.Sprintf("#if LANES == 32\n#define GROUPS %d\n", rowLayout{lanes: 32}.groups())},
-		{"softmax.cu", fmt.Sprintf("#else\n#define GROUPS %d\n", rowLayout{lanes: 64}.groups())},
 		{"embedding.cu", fmt.Sprintf("#define OWN %d\n", own)},
 		{"product.cu", fmt.Sprintf("#define STEP %d ", sumStep)},
 		{"product.cu", fmt.Sprintf("#define ROWS %d ", tileRows/2)},

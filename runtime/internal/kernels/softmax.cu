@@ -5,13 +5,7 @@
 
 typedef TYPE T;
 
-#if LANES == 32
-#define GROUPS 8
-__device__ __forceinline__ float row_sum(float x, float*) { return warp_sum(x); }
-#else
-#define GROUPS 1
-__device__ __forceinline__ float row_sum(float x, float* shared) { return block_sum(x, shared); }
-#endif
+#include "rows.cuh"
 
 // dx = y·(dy − Σ y·dy), elementwise, with the sum over a row.
 extern "C" __global__ void __launch_bounds__(LANES * GROUPS) softmax_grad(const T* __restrict__ y, const T* __restrict__ dy, T* __restrict__ dx, int rows,
