@@ -270,7 +270,7 @@ func TestCopyWhileFreed(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(15*time.Second):
+	case <-time.After(15 * time.Second):
 		panic("a copy and Free wait for each other") // and Close, which the test ends with, for both
 	}
 }

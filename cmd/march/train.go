@@ -76,7 +76,7 @@ var trainCommand = command{
 			p := newProgress(e)
 			defer p.clear()
 			if *batches != "" {
-				lab.names, lab.validate = "none", 0 // they need no text but what they are of
+				lab.names, lab.validate, lab.score = "none", 0, 0 // they need no text but what they are of
 			}
 			l, err := lab.lab(ctx, rt, v.Config.Vocab, p)
 			if err != nil {
