@@ -2,9 +2,11 @@ package runtime
 
 import (
 	"bytes"
+	"errors"
 	"math"
 	"os"
 	"testing"
+	"time"
 	"unsafe"
 )
 
@@ -216,5 +218,59 @@ func TestEmpty(t *testing.T) {
 		if x, err := b.Empty(Float32, shape...); err == nil {
 			t.Errorf("shape %v made %s", shape, x)
 		}
+	}
+}
+
+// A copy and the end of the memory that it reads may meet: the copy is made, or refused, and neither waits for ever.
+func TestCopyWhileFreed(t *testing.T) {
+	rt := open(t, 1)
+	to, err := rt.NewTensor(Float32, 1<<14)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	defer close(stop)
+	for range 8 { // who else uses the runtime, so that every step of the two waits for its turn
+		go func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					if x, err := rt.NewTensor(Float32, 1); err == nil {
+						x.Close()
+					}
+				}
+			}
+		}()
+	}
+	done := make(chan error, 1)
+	go func() {
+		for range 500 {
+			from, err := rt.NewTensor(Float32, 1<<14)
+			if err != nil {
+				done <- err
+				return
+			}
+			freed := make(chan error)
+			go func() { freed <- from.Close() }()
+			if err := to.CopyFrom(from); err != nil && !errors.Is(err, errTensorClosed) {
+				done <- err
+				return
+			}
+			if err := <-freed; err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(15 * time.Second):
+		panic("a copy and Free wait for each other") // and Close, which the test ends with, for both
 	}
 }

@@ -70,15 +70,27 @@ func (t *Tensor) CopyFrom(src *Tensor) error {
 	if src.typ != t.typ || src.count != t.count || src.buf.rt != t.buf.rt {
 		return fmt.Errorf("copy tensor %s to %s: want the same type and number of elements, on the same device", src, t)
 	}
-	return src.access("copy", src.bytes, func(from unsafe.Pointer, _ *cudadrv.Device) error {
-		return t.access("copy to", t.bytes, func(to unsafe.Pointer, gpu *cudadrv.Device) error {
-			if gpu != nil {
-				return gpu.Copy(to, from, t.bytes)
-			}
-			copy(unsafe.Slice((*byte)(to), t.bytes), unsafe.Slice((*byte)(from), t.bytes))
-			return nil
-		})
-	})
+	r := t.buf.rt
+	r.mu.Lock()
+	if src.closed || t.closed {
+		r.mu.Unlock()
+		return fmt.Errorf("copy tensor %s to %s: %w", src, t, errTensorClosed)
+	}
+	// Both at once: Free holds r.mu while it waits for who has its buffer, so that nobody who has one may wait for r.mu.
+	src.buf.access.RLock()
+	t.buf.access.RLock()
+	r.mu.Unlock()
+	defer src.buf.access.RUnlock()
+	defer t.buf.access.RUnlock()
+	to, from := unsafe.Add(t.buf.data, t.offset), unsafe.Add(src.buf.data, src.offset)
+	if r.gpu == nil {
+		copy(unsafe.Slice((*byte)(to), t.bytes), unsafe.Slice((*byte)(from), t.bytes))
+		return nil
+	}
+	if err := r.gpu.Copy(to, from, t.bytes); err != nil {
+		return fmt.Errorf("copy tensor %s to %s: %w", src, t, err)
+	}
+	return nil
 }
 
 func (t *Tensor) access(verb string, n int, f func(p unsafe.Pointer, gpu *cudadrv.Device) error) error {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -192,4 +193,31 @@ func TestNoValidationText(t *testing.T) {
 	}
 	ok(t, args("train", "--save-batches", filepath.Join(dir, "b.safetensors"))...)
 	ok(t, args("train", "--suite", "none")...)
+}
+
+// Scores in training are of neither held-out text: nobody may choose by the test's.
+func TestEvalEvery(t *testing.T) {
+	dir := t.TempDir()
+	file, data, run := filepath.Join(dir, "text.txt"), filepath.Join(dir, "data"), filepath.Join(dir, "run")
+	text := ""
+	for i := range 300 {
+		text += fmt.Sprintf("The cat sees %d dogs. A dog sees the small old house again.\n<|endoftext|>\n", i)
+	}
+	write(t, file, text)
+	ok(t, "data", "prepare", file, "--vocab", "280", "--valid-fraction", "0.2", "--test-fraction", "0.2", "--out", data)
+	ok(t, "train", "--variant", "baseline", "--steps", "3", "--data", data, "--set", "d=24", "--set", "heads=3", "--set", "qkv_dim=8", "--set", "ff=48", "--set", "vocab=280",
+		"--set", "length=32", "--tokens-per-step", "128", "--threads", "1", "--out", run, "--suite", "ppl,ppl-test,grammar", "--limit", "1", "--eval-every", "2")
+	steps, err := trainloop.ReadMetrics(run)
+	if err != nil || len(steps) != 3 {
+		t.Fatalf("%d steps, %v", len(steps), err)
+	}
+	scores := steps[1].Scores
+	if _, ok := scores["grammar/accuracy"]; !ok {
+		t.Errorf("scores %v, wanted grammar/accuracy", scores)
+	}
+	for name := range scores {
+		if strings.HasPrefix(name, "ppl") {
+			t.Errorf("score %s of a model in training", name)
+		}
+	}
 }

@@ -43,7 +43,7 @@ func addLabFlags(f *pflag.FlagSet, suites string) *labFlags {
 	f.IntVar(&l.batch, "batch", 0, "`SEQUENCES` of a micro-batch (default: as many as a step has, up to 16,384 tokens)")
 	f.StringVar(&l.target, "target", autoTarget, "`OPERATORS` of the graphs: "+autoTarget+", "+joined(graphgen.Targets())+"; auto is fused on a GPU that march's kernels run on, else (and with --deterministic) ort")
 	f.Int64Var(&l.validate, "validate-every", 0, "`STEPS` between validations; the checkpoint with the lowest loss is kept, as --checkpoint best (default: none in training)")
-	f.Int64Var(&l.score, "eval-every", 0, "`STEPS` between scores on the suites (but ppl, which --validate-every is for), as learning curves show them (default: scores at the end only)")
+	f.Int64Var(&l.score, "eval-every", 0, "`STEPS` between scores on the suites (but ppl, which --validate-every is for, and ppl-test), as learning curves show them (default: scores at the end only)")
 	f.Int64Var(&l.save, "save-every", 0, "`STEPS` between checkpoints, of which the last two are kept (default: a tenth of the run, or more where that would take over a twentieth of the time)")
 	l.arithmeticFlags = addArithmeticFlags(f)
 	l.memoryFlags = addMemoryFlags(f)
@@ -85,6 +85,14 @@ func (l *labFlags) check() error {
 		if v < 0 {
 			return usagef("--%s %d: wanted 1 or more", name, v)
 		}
+	}
+	return nil
+}
+
+// checkScored refuses --eval-every where no suite is scored in training.
+func (l *labFlags) checkScored(suites []sweep.Suite) error {
+	if l.score > 0 && !slices.ContainsFunc(suites, func(s sweep.Suite) bool { _, ppl := s.(sweep.Perplexity); return !ppl }) {
+		return usagef("--eval-every %d: wanted a suite beside ppl and ppl-test, such as --suite ppl,grammar (--validate-every is for ppl)", l.score)
 	}
 	return nil
 }
@@ -153,6 +161,9 @@ func (l *labFlags) lab(rt *runtime.Runtime, data *opening, p *progress) (*sweep.
 		return nil, err
 	}
 	if err := checkRecorded(rt, *l.cudaGraph); err != nil {
+		return nil, err
+	}
+	if err := l.checkScored(suites); err != nil {
 		return nil, err
 	}
 	target, err := targetOn(rt, l.target, p.note)

@@ -78,7 +78,7 @@ var trainCommand = command{
 			}
 			defer rt.Close()
 			if *batches != "" {
-				lab.names, lab.validate = "none", 0 // they need no text but what they are of
+				lab.names, lab.validate, lab.score = "none", 0, 0 // they need no text but what they are of
 			}
 			l, err := lab.lab(rt, data, p)
 			if err != nil {

@@ -202,6 +202,8 @@ func TestTrainRefuses(t *testing.T) {
 		{smallRun(data, filepath.Join(dir, "h"), "--device", "cuda"), 1, "cuda"},
 		{smallRun(data, filepath.Join(dir, "i"), "--lib", empty), 1, empty},
 		{smallRun(data, filepath.Join(dir, "j"), "--suite", "pll"), 2, "--suite"},
+		{smallRun(data, filepath.Join(dir, "l"), "--eval-every", "5"), 2, "--eval-every 5: wanted a suite beside ppl and ppl-test"},
+		{smallRun(data, filepath.Join(dir, "m"), "--eval-every", "5", "--suite", "none"), 2, "--eval-every 5: wanted a suite"},
 		{[]string{"eval", "--run", dir}, 1, "holds no run"},
 		{[]string{"eval"}, 2, "--run"},
 		{[]string{"eval", "--run", run, "--suite", "blimp"}, 2, "--blimp"},

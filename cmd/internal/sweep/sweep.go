@@ -40,7 +40,7 @@ type Lab struct {
 	DataName   string
 	Suites     []Suite
 	Options    evalsuite.Options // Predictions is set per suite
-	// SaveEvery, ValidateEvery and ScoreEvery are trainloop's; scores are those of the suites but ppl.
+	// SaveEvery, ValidateEvery and ScoreEvery are trainloop's; scores are those of the suites but ppl and ppl-test.
 	SaveEvery, ValidateEvery, ScoreEvery int64
 	Override                             bool
 	Diverged                             trainloop.Policy
@@ -249,7 +249,8 @@ func (l *Lab) inTraining(c Cell, e *trainloop.Engine) (*evalsuite.ONNXModel, err
 	return evalsuite.NewONNXModel(l.Runtime, filepath.Join(ProgramDir(c.Dir), "eval.onnx"), ReadBy(e.Manifest, "eval", params), e.Manifest.MaxLength)
 }
 
-// scores are those of the parameters in training on the lab's suites, but for perplexity, which validation is for.
+// scores are those of the parameters in training on the lab's suites, but for perplexity: validation is for that of the
+// validation text, and nobody may choose by that of the test text.
 func (l *Lab) scores(ctx context.Context, c Cell, e *trainloop.Engine) (map[string]float64, error) {
 	m, err := l.inTraining(c, e)
 	if err != nil {
@@ -258,7 +259,7 @@ func (l *Lab) scores(ctx context.Context, c Cell, e *trainloop.Engine) (map[stri
 	defer m.Close()
 	scores := map[string]float64{}
 	for _, s := range l.Suites {
-		if s.Name() == (Perplexity{}).Name() {
+		if _, ok := s.(Perplexity); ok {
 			continue
 		}
 		items, err := s.Items(l, c.Variant.Config)
