@@ -22,13 +22,16 @@ OPERATOR = [
     re.compile(r"No evaluator registered for operator '?(\w+)"),
 ]
 
+# Errors that name it in another way: torch's of a view, which onnx2torch asks for in Reshape alone.
+OTHERWISE = [(re.compile(r"shape '\[[\d, -]*\]' is invalid for input of size \d+"), "Reshape")]
+
 
 def operator(error: str) -> str:
     """The operator that an error is about, if it says so."""
     for pattern in OPERATOR:
         if found := pattern.search(error):
             return "-".join(g for g in found.groups() if g)
-    return ""
+    return next((name for pattern, name in OTHERWISE if pattern.search(error)), "")
 
 
 def read(cells: Path) -> dict:

@@ -45,6 +45,7 @@ class TestInterop(unittest.TestCase):
             ("NotImplementedError: Converter is not implemented (OperationDescription(domain='', operation_type='LessOrEqual', version=16))", "LessOrEqual-16"),
             ('Failed analyse for node #2 "decoder.0.attn/range" Range', "Range"),
             ("Non-zero status code returned while running Gemm node. Name:'x'", "Gemm"),
+            ("RuntimeError: shape '[2, 12, -1]' is invalid for input of size 12", "Reshape"),
             ("crash: signal 11", ""),
         ):
             self.assertEqual(operator(text), name)
