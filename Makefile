@@ -29,7 +29,7 @@ bench: setup build
 	bin/march bench
 
 test: setup
-	$(GO) test ./...
+	$(GO) test -timeout 30m ./...
 
 # The tools that are not Go: Python's own test runner, no package but the checker's.
 test-tools: $(CHECKER)/bin/python
@@ -47,7 +47,7 @@ $(NVRTC)/bin/python:
 
 # The packages with goroutines, under the race detector.
 test-race: setup
-	$(GO) test -race ./runtime/... ./trainloop/tokenizer ./trainloop/corpus ./cmd/internal/...
+	$(GO) test -timeout 30m -race ./runtime/... ./trainloop/tokenizer ./trainloop/corpus ./cmd/internal/...
 
 # Every graph of a few variants, accepted by onnx's own checker with full shape inference.
 check-onnx: build $(CHECKER)/bin/python
