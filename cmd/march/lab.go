@@ -89,12 +89,13 @@ func (l *labFlags) check() error {
 	return nil
 }
 
-// checkScored refuses --eval-every where no suite is scored in training.
-func (l *labFlags) checkScored(suites []sweep.Suite) error {
-	if l.score > 0 && !slices.ContainsFunc(suites, func(s sweep.Suite) bool { _, ppl := s.(sweep.Perplexity); return !ppl }) {
-		return usagef("--eval-every %d: wanted a suite beside ppl and ppl-test, such as --suite ppl,grammar (--validate-every is for ppl)", l.score)
+// suites are those that the flags ask for. --eval-every is refused where none of them is scored in training.
+func (l *labFlags) suites() ([]sweep.Suite, error) {
+	list, err := l.suiteFlags.suites()
+	if err == nil && l.score > 0 && !slices.ContainsFunc(list, func(s sweep.Suite) bool { _, ppl := s.(sweep.Perplexity); return !ppl }) {
+		err = usagef("--eval-every %d: wanted a suite beside ppl and ppl-test, such as --suite ppl,grammar (--validate-every is for ppl)", l.score)
 	}
-	return nil
+	return list, err
 }
 
 // autoTarget leaves the choice of operators to the device.
@@ -161,9 +162,6 @@ func (l *labFlags) lab(rt *runtime.Runtime, data *opening, p *progress) (*sweep.
 		return nil, err
 	}
 	if err := checkRecorded(rt, *l.cudaGraph); err != nil {
-		return nil, err
-	}
-	if err := l.checkScored(suites); err != nil {
 		return nil, err
 	}
 	target, err := targetOn(rt, l.target, l.precision, p.note)
