@@ -149,6 +149,38 @@ func (c contest) close(marks stats.Marks, warnings *warnings) {
 	}
 }
 
+// bestSays explains the marks that are there, or why there are none.
+func (t *Table) bestSays(entries []*entry, withinBudget bool, of string) (notes []string) {
+	within := ""
+	if withinBudget {
+		within = " within a budget"
+	}
+	for _, row := range t.Rows {
+		for i, cell := range row {
+			if cell.Best && !t.Columns[i].detail {
+				t.Best = fmt.Sprintf("best of its %s%s, with all that are not shown to be worse (%s)", of, within, marksTest(of))
+				return nil
+			}
+		}
+	}
+	done, several := 0, 0
+	for _, e := range entries {
+		if e.status == record.Done {
+			done++
+			if len(e.runs) > 1 {
+				several++
+			}
+		}
+	}
+	switch {
+	case done < 2:
+		return nil
+	case several < 2:
+		return []string{"Nothing is marked as best: one seed cannot tell a variant from its noise; several can (march bench --seeds 3)."}
+	}
+	return []string{fmt.Sprintf("Nothing is marked as best: no difference within a %s that could be tested is more than the noise between seeds, and between items where a score is of items (%s).", of, marksTest(of))}
+}
+
 // marksTest says what marks rest on: of "row" are those of a Breakdown, which is one family.
 func marksTest(of string) string {
 	family := "the pairs of a column: equal ones are marked in at most 5 % of columns"

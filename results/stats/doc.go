@@ -2,7 +2,7 @@
 // model of figures by variant and seed, tests against a baseline and between all pairs, Holm's
 // correction, the smallest difference that a table could have shown, and bootstrap intervals over
 // items. It knows neither records nor tables, and it draws no conclusion from one seed. Start with
-// Fit.
+// NewPool.
 //
 // # The model
 //
