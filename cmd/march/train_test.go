@@ -383,7 +383,7 @@ func TestReport(t *testing.T) {
 	data, runs, file := smallData(t), filepath.Join(dir, "runs"), filepath.Join(dir, "report.html")
 	args := []string{"bench", "--variant", "baseline", "--variant", "baseline+act=silu+glu=true", "--set", "d=24", "--set", "heads=3", "--set", "qkv_dim=8",
 		"--set", "ff=48", "--set", "vocab=400", "--set", "length=32", "--tokens-per-step", "128", "--steps", "12", "--suite", "ppl,grammar", "--limit", "3", "--threads", "2",
-		"--data", data, "--seeds", "2", "--validate-every", "2", "--eval-every", "4", "--save-every", "4", "--out", runs}
+		"--data", data, "--seeds", "2", "--validate-every", "4", "--eval-every", "4", "--save-every", "4", "--out", runs}
 	code, text, log := march(t, args...)
 	if code != 0 {
 		t.Fatal(log)
