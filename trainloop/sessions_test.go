@@ -1,6 +1,7 @@
 package trainloop_test
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -55,8 +56,11 @@ func TestStartValuesFail(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	o := trainloop.Options{Dir: dir, Program: filepath.Join(dir, "program"), Settings: toySettings(objective.CausalLM, 1), Runtime: rt,
 		Training: variants.Training{Rate: 1e-3, Schedule: "constant"}, Batches: feedFor(corpus.Shapes{Batch: 1, Length: 3})}
+	if o.Settings.Config, err = json.Marshal(v.Config); err != nil {
+		t.Fatal(err)
+	}
 	begin := func(start func(variants.Parameter) ([]float32, error)) *program.Writing {
-		w, err := program.Begin(o.Program, v, program.Options{Target: "ort", Batch: 1, Length: 3, Graphs: []string{"grad", "update"}, Start: start})
+		w, err := program.Begin(o.Program, v, program.Options{Target: "ort", Batch: 1, Length: 3, Seed: toySeed, Graphs: []string{"grad", "update"}, Start: start})
 		if err != nil {
 			t.Fatal(err)
 		}
