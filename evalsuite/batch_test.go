@@ -246,6 +246,15 @@ func TestBatchTokens(t *testing.T) {
 	}
 }
 
+// TestGPUBatchTokens: a large vocabulary makes batches smaller, down to a CPU's.
+func TestGPUBatchTokens(t *testing.T) {
+	for vocab, want := range map[int]int{1: 8192, 2048: 8192, 16384: 8192, 50257: 2670, 1 << 20: DefaultBatchTokens} {
+		if got := gpuBatchTokens(vocab); got != want {
+			t.Errorf("vocabulary %d: %d positions, wanted %d", vocab, got, want)
+		}
+	}
+}
+
 func TestReadLines(t *testing.T) {
 	long := write(t, "long.txt", "one\n\n"+strings.Repeat("x", maxLine+1)+"\n")
 	wantError(t, readLines(long, func(int, []byte) error { return nil }), "long.txt:3", "longer than 1048576 bytes")

@@ -142,17 +142,27 @@ func names(infos []runtime.Info) (names []string) {
 // Architecture is what the file's inputs say.
 func (m *ONNXModel) Architecture() Architecture { return m.arch }
 
-// gpuBatchTokens are enough that a GPU computes for longer than its kernels take to start; with a vocabulary of 16,384 their
-// logits are 512 MiB.
-const gpuBatchTokens = 8192
-
 // BatchTokens is how many positions of a batch suit the device.
 func (m *ONNXModel) BatchTokens() int {
-	if m.rt.GPU() != "" {
-		return gpuBatchTokens
+	if m.rt.GPU() == "" {
+		return DefaultBatchTokens
 	}
-	return DefaultBatchTokens
+	vocab := 1
+	if table := m.params[embeddingTable]; table != nil {
+		vocab = int(table.Shape()[0])
+	}
+	return gpuBatchTokens(vocab)
 }
+
+// gpuBatchTokens are enough positions that a GPU computes for longer than its kernels take to start, with logits of
+// 512 MiB at most where that leaves a CPU's batch.
+func gpuBatchTokens(vocab int) int {
+	const most, logits = 8192, 512 << 20
+	return max(DefaultBatchTokens, min(most, logits/4/vocab))
+}
+
+// embeddingTable is the parameter with a row for each entry of the vocabulary.
+const embeddingTable = "embed.tokens"
 
 // MaxLength is the number of positions that the model was made for.
 func (m *ONNXModel) MaxLength() int { return m.maxLength }

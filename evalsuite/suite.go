@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"strconv"
 	"time"
 
@@ -164,11 +165,16 @@ const dataSetting = "data"
 // digestOf is a digest of items, field by field, short enough for a table's footer.
 func digestOf(pairs []pair, passages []passage) string {
 	h := sha256.New()
+	add := func(fields ...string) {
+		for _, s := range fields {
+			io.WriteString(h, s+"\x00") // a hash never fails
+		}
+	}
 	for _, p := range pairs {
-		fmt.Fprintf(h, "%q %q %q %q\n", p.paradigm, p.id, p.good, p.bad)
+		add(p.paradigm, p.id, p.good, p.bad)
 	}
 	for _, p := range passages {
-		fmt.Fprintf(h, "%q %q\n", p.context, p.target)
+		add(p.context, p.target)
 	}
 	return "sha256 " + hex.EncodeToString(h.Sum(nil))[:12]
 }

@@ -255,7 +255,7 @@ func validation(r *record.Run) figure {
 	if r.Validation.Source != "" {
 		basis = strings.TrimSpace(basis + " of " + r.Validation.Source)
 	}
-	return figure{value: r.Validation.Loss, basis: join(", ", clean(basis), suiteSettings(r.Suites["ppl"])), ok: true}
+	return figure{value: r.Validation.Loss, basis: join(", ", clean(basis), suiteSettings(r.Suites["ppl"], "bytes", "words")), ok: true}
 }
 
 func score(suite, name string) func(*record.Run) figure {
@@ -280,13 +280,16 @@ func suiteBasis(s record.Suite, items int64) string {
 	return join(", ", plural(int(items), "item", "items"), suiteSettings(s))
 }
 
-func suiteSettings(s record.Suite) string {
+// suiteSettings are a suite's limit and settings, without those of some keys.
+func suiteSettings(s record.Suite, without ...string) string {
 	var parts []string
 	if s.Limit > 0 {
 		parts = append(parts, "limit "+grouped(s.Limit))
 	}
 	for _, key := range slices.Sorted(maps.Keys(s.Settings)) {
-		parts = append(parts, key+": "+s.Settings[key])
+		if !slices.Contains(without, key) {
+			parts = append(parts, key+": "+s.Settings[key])
+		}
 	}
 	return clean(strings.Join(parts, ", "))
 }

@@ -301,3 +301,16 @@ func TestMeasuredOnEachBudget(t *testing.T) {
 		t.Errorf("measured on %q", on)
 	}
 }
+
+// TestHowValidationWasMeasured: the footer says how the held-out text was read, not how long it is in every unit.
+func TestHowValidationWasMeasured(t *testing.T) {
+	runs := bench()
+	for i := range runs {
+		runs[i].Suites["ppl"] = record.Suite{Settings: map[string]string{"window": "128", "words": "19878", "bytes": "102473"}}
+	}
+	table := New(runs)
+	i := slices.IndexFunc(table.Columns, func(c Column) bool { return c.Key == "valid_loss" })
+	if on, want := table.Columns[i].On, "50,176 tokens, window: 128"; on != want {
+		t.Errorf("measured on %q, wanted %q", on, want)
+	}
+}

@@ -29,19 +29,11 @@ func (l *Lab) Run(ctx context.Context, c Cell) (*record.Run, error) {
 	if old := l.Finished(c); old != nil {
 		return old, nil
 	}
-	r, err := l.describe(c)
-	if err != nil {
-		return nil, err
-	}
-	release, err := hold(c.Dir)
+	r, done, release, err := l.begin(c)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	old := l.done(c)
-	if old != nil {
-		r = old
-	}
 	if err := l.run(ctx, c, r, true); err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -51,11 +43,26 @@ func (l *Lab) Run(ctx context.Context, c Cell) (*record.Run, error) {
 			return nil, err
 		}
 		r.Status, r.Reason = record.Failed, oneLine(err.Error())
-		if old != nil {
+		if done {
 			return r, nil
 		}
 	}
 	return r, finish(c, r)
+}
+
+// begin holds a cell's folder until release is called, and gives the record to go on with: that of a cell which was done
+// before, or a new one.
+func (l *Lab) begin(c Cell) (r *record.Run, done bool, release func(), err error) {
+	if r, err = l.describe(c); err != nil {
+		return nil, false, nil, err
+	}
+	if release, err = hold(c.Dir); err != nil {
+		return nil, false, nil, err
+	}
+	if old := l.done(c); old != nil {
+		return old, true, release, nil
+	}
+	return r, false, release, nil
 }
 
 // TrainAndRecord is Run for a cell by itself: without resume the folder must hold no run,
@@ -66,18 +73,11 @@ func (l *Lab) TrainAndRecord(ctx context.Context, c Cell, resume bool) (*record.
 			return old, nil
 		}
 	}
-	r, err := l.describe(c)
-	if err != nil {
-		return nil, err
-	}
-	release, err := hold(c.Dir)
+	r, _, release, err := l.begin(c) // without resume, what was done is refused by run
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	if old := l.done(c); old != nil && resume {
-		r = old
-	}
 	if err := l.run(ctx, c, r, resume); err != nil {
 		return nil, err
 	}
