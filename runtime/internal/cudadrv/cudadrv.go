@@ -138,13 +138,15 @@ func (d *Device) Close() {
 	d.context, d.stream = nil, nil
 }
 
-// Alloc returns device memory, zeroed, at an address that is a multiple of 256 bytes.
+// Alloc returns device memory at an address that is a multiple of 256 bytes. It waits until the memory is zeroed:
+// ONNX Runtime copies constants to a graph's outputs in the default stream, which does not wait for this one, and the
+// zeros would come after them.
 func (d *Device) Alloc(bytes int) (unsafe.Pointer, error) {
 	var p unsafe.Pointer
 	if err := take(C.cudadrv_alloc(d.context, C.size_t(bytes), &p)); err != nil {
 		return nil, err
 	}
-	if err := d.Zero(p, bytes); err != nil {
+	if err := errors.Join(d.Zero(p, bytes), d.Synchronize()); err != nil {
 		d.Free(p)
 		return nil, err
 	}
