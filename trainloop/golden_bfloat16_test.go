@@ -26,8 +26,8 @@ import (
 // study heads' baseline) as here: unscaled attention at 16 dimensions is very steep, so matrices are
 // halved; and ReLU's derivative jumps at zero, where rounding takes values across (√0.4 % of
 // the norm), so models with ReLU get GELU here, whose gradient is as smooth as the others'. Where
-// ReLU cannot be exchanged (mix), or a database of unit variance is attended to, the bounds are
-// wider.
+// ReLU cannot be exchanged (mix), or a database of unit variance is attended to, a tensor's bound is
+// wider, 20 %.
 func TestBFloat16(t *testing.T) {
 	gpu := openGPU(t) // ONNX Runtime computes in bfloat16 there only
 	cpu, err := runtime.Open(runtime.Options{Device: runtime.Device{Kind: "cpu"}, Threads: 2})
@@ -153,9 +153,10 @@ func checkBFloat16(t *testing.T, cpu, gpu *runtime.Runtime, g golden, target gra
 		all.difference += n.difference
 		all.reference += n.reference
 	}
-	boundWhole, boundTensor := 2e-2, 5e-2
+	const boundWhole, usual = 2e-2, 5e-2
+	boundTensor := usual
 	if c := g.config(t); c.Mix != "none" || c.Database.Rows > 0 {
-		boundWhole, boundTensor = 6e-2, 0.2
+		boundTensor = 0.2
 	}
 	whole = math.Sqrt(all.difference / all.reference)
 	if !(whole <= boundWhole) {
@@ -165,6 +166,8 @@ func checkBFloat16(t *testing.T, cpu, gpu *runtime.Runtime, g golden, target gra
 		d := math.Sqrt(n.difference / max(n.reference, 1e-4*all.reference))
 		if tensor = max(tensor, d); !(d <= boundTensor) {
 			t.Errorf("the gradient of %s is off by %.2g of its norm", name, d)
+		} else if d > usual {
+			t.Logf("the gradient of %s is off by %.2g of its norm", name, d)
 		}
 	}
 	// A step with the optimizer, which writes the copies anew.
