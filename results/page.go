@@ -57,6 +57,7 @@ func Page(w io.Writer, runs []record.Run, o PageOptions) (problems []string, err
 	section("Comparison", "A row is a variant, its seeds averaged. A click on a column's title sorts by it.", compareRuns(runs, files))
 	verdicts, judged := judgeRuns(runs, VerdictOptions{}, files)
 	if judged == nil {
+		d.Budgets = verdicts.budgets
 		d.Sentences = sentences(verdicts.List)
 		for _, text := range verdicts.lost {
 			d.Sentences = append(d.Sentences, pageSentence{string(NoVerdict), "Not shown: " + text + "."})
@@ -104,6 +105,7 @@ var suiteTitles = map[string]string{"blimp": "BLiMP", "grammar": "March's own mi
 type pageData struct {
 	March, Command, Made string
 	Runs                 int
+	Budgets              []string // what the letters in sentences stand for; none where there is one budget
 	Sentences            []pageSentence
 	NoVerdicts           string
 	Sections             []pageSection
@@ -111,8 +113,6 @@ type pageData struct {
 	All                  []pageRun
 	Problems             []string
 }
-
-type pageSentence struct{ Outcome, Text string }
 
 type pageSection struct {
 	ID, Title, About string
@@ -129,25 +129,6 @@ type pageRun struct {
 	Commands                   []string
 	Record, Manifest           string
 	SameAs                     string // the run whose manifest is the same but for the seed and the files
-}
-
-// sentences are those of all verdicts; of comparisons without one there is one for each reason.
-func sentences(list []Verdict) (out []pageSentence) {
-	var reasons []string
-	without := map[string]int{}
-	for _, x := range list {
-		if x.Outcome != NoVerdict {
-			out = append(out, pageSentence{string(x.Outcome), x.Sentence()})
-			continue
-		}
-		if without[x.Why]++; without[x.Why] == 1 {
-			reasons = append(reasons, x.Why)
-		}
-	}
-	for _, why := range reasons {
-		out = append(out, pageSentence{string(NoVerdict), fmt.Sprintf("No verdict on %s with the baseline: %s.", plural(without[why], "comparison", "comparisons"), why)})
-	}
-	return out
 }
 
 // rank orders outcomes: what the evidence shows comes first.

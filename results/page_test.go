@@ -226,6 +226,36 @@ func TestSentences(t *testing.T) {
 	}
 }
 
+// Variants that are not shown to differ share a sentence, which says the least p and the most that could have been missed.
+func TestSentenceOfVariantsAlike(t *testing.T) {
+	runs := bench()
+	runs[1].Validation.Loss, runs[2].Validation.Loss = 2.05001, 2.05002
+	v := judgeOrFail(t, trials(runs), VerdictOptions{Measures: []string{"valid_loss"}})
+	var alike []Verdict
+	var names []string
+	for _, x := range v.List {
+		if x.Outcome == NoDifference {
+			alike, names = append(alike, x), append(names, x.Variant)
+		}
+	}
+	if len(alike) != 2 {
+		t.Fatalf("%d variants without a difference, want two", len(alike))
+	}
+	told := sentences(v.List)
+	shown := len(v.List) - 2
+	if len(told) != shown+1 {
+		t.Fatalf("%d sentences, want one for each of %d differences and one for the two variants: %q", len(told), shown, told)
+	}
+	want := regexp.MustCompile(`^valid\. loss: no difference is shown between baseline and each of ` + regexp.QuoteMeta(strings.Join(names, ", ")) + ` \(p at least [01]\.\d+\); one of 0\.00\d+ would have been found four times in five\.$`)
+	if !want.MatchString(told[shown].Text) || told[shown].Outcome != string(NoDifference) {
+		t.Errorf("%+v", told[shown])
+	}
+	alike[0].Variant, alike[1].Variant, alike[0].Baseline, alike[1].Baseline, alike[0].Budget, alike[1].Budget = "a [B]", "b [B]", "baseline [B]", "baseline [B]", "B", "B"
+	if got := alikeSentence(alike); !strings.HasPrefix(got, "valid. loss: no difference is shown between baseline [B] and each of a, b (p ") {
+		t.Error(got)
+	}
+}
+
 func TestPicturesOfRuns(t *testing.T) {
 	names := func(runs []record.Run) (out []string, problems []string) {
 		list, problems, err := Pictures(runs)

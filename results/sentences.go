@@ -1,6 +1,67 @@
 package results
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// pageSentence is a sentence of a report, with the outcome that it tells of.
+type pageSentence struct{ Outcome, Text string }
+
+// sentences tell of all verdicts: one for each difference that is shown, one for all of a measure and budget where
+// none is shown, and one for each reason why there is no verdict.
+func sentences(list []Verdict) (out []pageSentence) {
+	type group struct{ measure, budget string }
+	var groups []group
+	alike := map[group][]Verdict{}
+	var reasons []string
+	without := map[string]int{}
+	for _, x := range list {
+		switch x.Outcome {
+		case NoVerdict:
+			if without[x.Why]++; without[x.Why] == 1 {
+				reasons = append(reasons, x.Why)
+			}
+		case NoDifference:
+			g := group{x.Measure.Key, x.Budget}
+			if alike[g] == nil {
+				groups = append(groups, g)
+			}
+			alike[g] = append(alike[g], x)
+		default:
+			out = append(out, pageSentence{string(x.Outcome), x.Sentence()})
+		}
+	}
+	for _, g := range groups {
+		out = append(out, pageSentence{string(NoDifference), alikeSentence(alike[g])})
+	}
+	for _, why := range reasons {
+		out = append(out, pageSentence{string(NoVerdict), fmt.Sprintf("No verdict on %s with the baseline: %s.", plural(without[why], "comparison", "comparisons"), why)})
+	}
+	return out
+}
+
+// alikeSentence tells of variants none of which is shown to differ from their baseline.
+func alikeSentence(list []Verdict) string {
+	first := list[0]
+	if len(list) == 1 {
+		return first.Sentence()
+	}
+	budget := ""
+	if first.Budget != "" {
+		budget = " [" + first.Budget + "]"
+	}
+	var names []string
+	for _, x := range list {
+		names = append(names, strings.TrimSuffix(x.Variant, budget))
+	}
+	least := slices.MinFunc(list, func(a, b Verdict) int { return cmp.Compare(a.P, b.P) })
+	widest := slices.MaxFunc(list, func(a, b Verdict) int { return cmp.Compare(a.Shown, b.Shown) })
+	return fmt.Sprintf("%s: no difference is shown between %s and each of %s (p at least %s); one of %s would have been found four times in five.",
+		first.Measure.name(), first.Baseline, strings.Join(names, ", "), probability(least.P), widest.print(widest.Shown, widest.Test.Half(confidence), false))
+}
 
 // Sentence says a verdict in words, with what it rests on.
 func (x Verdict) Sentence() string {

@@ -48,7 +48,9 @@ type Verdicts struct {
 	List  []Verdict
 	Tests int // that Holm's correction is over
 	notes []string
-	lost  []string // runs that are in no figure, with the reasons
+	// budgets say what each budget's letter stands for, where there are several.
+	budgets []string
+	lost    []string // runs that are in no figure, with the reasons
 }
 
 // measureNotes says of each measure that is judged what it is and what it was measured on.
@@ -136,7 +138,11 @@ func judgeRuns(runs []record.Run, o VerdictOptions, files predictionFiles) (*Ver
 	}
 	v.correct()
 	v.lost = unfinished(entries)
-	v.notes = slices.Concat(v.notes, lostNote(entries), measureNotes(v.List, entries), budgetNotes(entries, budgets), machineNotes(entries), seedNotes(entries), notes, j.warnings.sentences(), runNotes(entries))
+	said := budgetNotes(entries, budgets)
+	if len(budgets) > 1 {
+		v.budgets = said
+	}
+	v.notes = slices.Concat(v.notes, lostNote(entries), measureNotes(v.List, entries), said, machineNotes(entries), seedNotes(entries), notes, j.warnings.sentences(), runNotes(entries))
 	return v, nil
 }
 
