@@ -41,7 +41,7 @@ func addLabFlags(f *pflag.FlagSet, suites string) *labFlags {
 	f.IntVar(&l.tokens, "tokens-per-step", 0, "`TOKENS` of an optimizer step (default: the scale's)")
 	f.Float64Var(&l.rate, "rate", 0, "peak learning `RATE` (default: the scale's)")
 	f.IntVar(&l.batch, "batch", 0, "`SEQUENCES` of a micro-batch (default: as many as a step has, up to 16,384 tokens)")
-	f.StringVar(&l.target, "target", autoTarget, "`OPERATORS` of the graphs: "+autoTarget+", "+joined(graphgen.Targets())+"; auto is fused for bf16 on a GPU that march's kernels run on, else (and with --deterministic) ort")
+	f.StringVar(&l.target, "target", autoTarget, "`OPERATORS` of the graphs: "+autoTarget+", "+joined(graphgen.Targets())+"; auto is fused on a GPU that march's kernels run on, else ort")
 	f.Int64Var(&l.validate, "validate-every", 0, "`STEPS` between validations; the checkpoint with the lowest loss is kept, as --checkpoint best (default: none in training)")
 	f.Int64Var(&l.score, "eval-every", 0, "`STEPS` between scores on the suites (but ppl, which --validate-every is for, and ppl-test), as learning curves show them (default: scores at the end only)")
 	f.Int64Var(&l.save, "save-every", 0, "`STEPS` between checkpoints, of which the last two are kept (default: a tenth of the run, or more where that would take over a twentieth of the time)")
@@ -101,15 +101,15 @@ func (l *labFlags) suites() ([]sweep.Suite, error) {
 // autoTarget leaves the choice of operators to the device.
 const autoTarget = "auto"
 
-// targetOn is the target of runs on a device, in a precision. Where a GPU lacks what march's own kernels need, it says so.
-func targetOn(rt *runtime.Runtime, target, precision string, note notes) (graphgen.Target, error) {
+// targetOn is the target of runs on a device. Where a GPU lacks what march's own kernels need, it says so.
+func targetOn(rt *runtime.Runtime, target string, note notes) (graphgen.Target, error) {
 	switch {
 	case target == string(graphgen.Fused):
 		if err := rt.Kernels(); err != nil {
 			return "", fmt.Errorf("--target %s: %w", target, err)
 		}
 	case target != autoTarget:
-	case rt.GPU() == "" || rt.Deterministic() || precision != "bf16": // of these not every test of fused has passed on a GPU
+	case rt.GPU() == "":
 		return graphgen.ORT, nil
 	default:
 		if err := rt.Kernels(); err != nil {
@@ -164,7 +164,7 @@ func (l *labFlags) lab(rt *runtime.Runtime, data *opening, p *progress) (*sweep.
 	if err := checkRecorded(rt, *l.cudaGraph); err != nil {
 		return nil, err
 	}
-	target, err := targetOn(rt, l.target, l.precision, p.note)
+	target, err := targetOn(rt, l.target, p.note)
 	if err != nil {
 		return nil, err
 	}

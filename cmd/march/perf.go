@@ -31,7 +31,7 @@ var perfCommand = command{
 	setup: func(f *pflag.FlagSet) action {
 		names := f.StringArray("workload", nil, "`NAME` of a reference workload: "+strings.Join(workloadNames(), ", ")+"; repeatable")
 		model := selectFlags(f, "tiny")
-		targets := f.String("target", autoTarget, "`TARGETS`, joined by commas: "+joined(graphgen.Targets())+"; auto is fused for bf16 on a GPU that march's kernels run on, else (and with --deterministic) ort")
+		targets := f.String("target", autoTarget, "`TARGETS`, joined by commas: "+joined(graphgen.Targets())+"; auto is fused on a GPU that march's kernels run on, else ort")
 		batch := f.Int("batch", 0, "`SEQUENCES` of a micro-batch (default: the workload's, or a step of the scale)")
 		seq := f.Int("seq", 0, "`TOKENS` of a sequence (default: the workload's, or the model's)")
 		replicas := f.Int("replicas", 0, "`PARTS` of the batch that run at once, each on its share of the threads, as training runs the micro-batches of a step (default: on a CPU one for each thread, as far as the batch divides; with --ops one)")
@@ -118,7 +118,7 @@ var perfCommand = command{
 				o := o
 				o.Targets = slices.Clone(o.Targets)
 				for j, t := range o.Targets {
-					if o.Targets[j], err = targetOn(rt, string(t), p, e.logf); err != nil {
+					if o.Targets[j], err = targetOn(rt, string(t), e.logf); err != nil {
 						rt.Close()
 						return err
 					}
