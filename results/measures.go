@@ -99,14 +99,6 @@ var measures = []measure{
 		get: func(r *record.Run) figure {
 			return on(r, trained(r, func(t *record.Training) float64 { return t.TokensPerSecond }))
 		}},
-	{Column: Column{Key: "peak_bytes", About: "peak memory of training", kind: count, detail: true},
-		timed: true,
-		get: func(r *record.Run) figure {
-			if r.Training == nil {
-				return figure{}
-			}
-			return on(r, positive(r.Training.PeakBytes))
-		}},
 	{Column: Column{Key: "train_loss", About: "training loss of the last step, nats a token", kind: loss, detail: true},
 		get: func(r *record.Run) figure { return trained(r, func(t *record.Training) float64 { return t.Loss }) }},
 	{Column: Column{Key: "train_stability", Title: "loss\nsd", kind: spread, weight: 20, Better: Lower,

@@ -310,14 +310,6 @@ func (s *Session) endProfiling() (string, error) {
 	return path, nil
 }
 
-// ProfileFile is the path of the written profile, after EndProfiling or Close;
-// else "".
-func (s *Session) ProfileFile() string {
-	s.rt.mu.Lock()
-	defer s.rt.mu.Unlock()
-	return s.profileFile
-}
-
 // Close closes the session's bindings, waiting for those that run, and gives
 // the model's memory back. Where profiling was on and not yet ended it writes
 // the profile.

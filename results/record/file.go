@@ -199,7 +199,7 @@ func (r *Run) Validate() error {
 	v.counts("budget", map[string]int64{"steps": r.Budget.Steps, "tokens_per_step": r.Budget.TokensPerStep, "sequence_length": r.Budget.SequenceLength})
 	v.counts("data", map[string]int64{"vocab": r.Data.Vocab, "tokens": r.Data.Tokens})
 	if t := r.Training; t != nil {
-		v.counts("training", map[string]int64{"steps": t.Steps, "tokens": t.Tokens, "peak_bytes": t.PeakBytes})
+		v.counts("training", map[string]int64{"steps": t.Steps, "tokens": t.Tokens})
 		v.numbers("training", map[string]float64{"loss": t.Loss, "seconds": t.Seconds, "tokens_per_second": t.TokensPerSecond})
 		if t.Seconds < 0 || t.TokensPerSecond < 0 {
 			v.add("training.seconds", "and tokens_per_second must not be negative")

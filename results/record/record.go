@@ -138,7 +138,6 @@ type Training struct {
 	TokensPerSecond float64  `json:"tokens_per_second"` // Tokens / Seconds
 	Loss            float64  `json:"loss"`              // nats per token, of the last step
 	LossSD          *float64 `json:"loss_sd,omitempty"` // stability: standard deviation of the detrended loss over the second half of the steps
-	PeakBytes       int64    `json:"peak_bytes,omitempty"`
 }
 
 // Validation is the loss of the final parameters on held-out text.
