@@ -32,9 +32,10 @@ func take(message *C.char) error {
 
 // Device is a GPU ready for kernels. Its methods may be called from several goroutines; programs run one at a time.
 type Device struct {
-	c        *C.launch_device
-	compiler *nvrtc.Compiler
-	tf32     bool
+	c          *C.launch_device
+	compiler   *nvrtc.Compiler
+	capability string
+	tf32       bool
 
 	mu       sync.Mutex
 	modules  map[string]unsafe.Pointer
@@ -66,11 +67,23 @@ func Open(o Options) (*Device, error) {
 	if _, err := compiler.Compile("probe.cu", `extern "C" __global__ void probe() {}`, nil); err != nil {
 		return nil, err
 	}
-	d := &Device{compiler: compiler, tf32: o.TF32, modules: map[string]unsafe.Pointer{}, products: map[C.launch_shape]unsafe.Pointer{}}
+	d := &Device{compiler: compiler, capability: o.Capability, tf32: o.TF32, modules: map[string]unsafe.Pointer{}, products: map[C.launch_shape]unsafe.Pointer{}}
 	if err := take(C.launch_device_new(o.Context, o.Stream, flag(o.Deterministic), &d.c)); err != nil {
 		return nil, err
 	}
 	return d, nil
+}
+
+// SharedMemory is the bytes of shared memory that a block can have: on GPUs for servers more than on others (CUDA C++ Programming Guide,
+// technical specifications by compute capability).
+func (d *Device) SharedMemory() int {
+	switch d.capability {
+	case "8.0", "8.7":
+		return 163 << 10
+	case "9.0", "10.0", "10.3", "11.0":
+		return 227 << 10
+	}
+	return 99 << 10
 }
 
 func flag(on bool) C.int {
