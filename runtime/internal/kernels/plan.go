@@ -65,6 +65,7 @@ type Node struct {
 	Floats  map[string]float64
 	Strings map[string]string
 	In, Out []Tensor
+	Shared  int // bytes of shared memory that a block can have on the GPU; 0 where it is not known
 }
 
 // Has reports whether input i is given.
