@@ -150,6 +150,15 @@ template <int N, int W> __device__ __forceinline__ void store_left(Tile<ROWS, W>
   }
 }
 
+// Writes fragments of 16 columns, the warp's 16 rows of each, to its rows of a tile of its warpgroup.
+template <int N> __device__ __forceinline__ void store_box_rows(Tile<64, N> tile, const u32 (&a)[N / 16][4]) {
+#if WARPGROUPS
+  int lane = threadIdx.x % 32, row = threadIdx.x % 128 / 32 * 16 + lane % 16;
+#pragma unroll
+  for (int k = 0; k < N / 16; k++) stmatrix(tile.address(row, k * 16 + lane / 16 * 8), a[k]);
+#endif
+}
+
 // Eight entries of a tile's row, that lie together.
 __device__ __forceinline__ void load_shared_pack(u32 at, float (&x)[8]) {
   u32 r[4];
@@ -315,6 +324,47 @@ template <int N, bool TURNED> __device__ __forceinline__ float logits(float (&c)
       }
   }
   return scale2;
+}
+
+// Turns logits, but for factor, into exponentials relative to something near each row's maximum so far, and adds them to its sum. What was added up
+// before, in o and sum, is relative to the same.
+template <int N, int W> __device__ __forceinline__ void soften(float (&s)[N / 8][4], float (&o)[W][4], float (&top)[2], float (&sum)[2], float factor) {
+#pragma unroll
+  for (int e = 0; e < 2; e++) {
+    float t = top[e];
+#pragma unroll
+    for (int c = 0; c < N / 8; c++) t = fmaxf(t, fmaxf(s[c][2 * e], s[c][2 * e + 1]));
+    t = fmaxf(t, __shfl_xor_sync(0xffffffffu, t, 1));
+    t = fmaxf(t, __shfl_xor_sync(0xffffffffu, t, 2));
+    // Sums keep what they are relative to until it is 2⁸ times too small: then, seldom, they are scaled.
+    if (__any_sync(0xffffffffu, (t - top[e]) * factor > 8)) {
+      float less = top[e] == -INF ? 0 : exp2_fast((top[e] - t) * factor);
+      top[e] = t;
+      sum[e] *= less;
+#pragma unroll
+      for (int c = 0; c < W; c++) o[c][2 * e] *= less, o[c][2 * e + 1] *= less;
+    }
+    float base = top[e] == -INF ? 0 : top[e] * factor, part = 0;
+#pragma unroll
+    for (int c = 0; c < N / 8; c++)
+#pragma unroll
+      for (int x = 2 * e; x < 2 * e + 2; x++) part += s[c][x] = exp2_fast(s[c][x] * factor - base);
+    sum[e] += part;
+  }
+}
+
+// Of a thread's two rows, the first of which is `row`: the factors that turn sums into results, and the logarithms of the sums of exponentials, which are
+// stored. unit is what top is in.
+__device__ __forceinline__ void finish_rows(float (&factor)[2], const float (&top)[2], const float (&sum)[2], float unit, float scale, float* lse, int row, int rows) {
+#pragma unroll
+  for (int e = 0; e < 2; e++) {
+    float s = sum[e];
+    s += __shfl_xor_sync(0xffffffffu, s, 1);
+    s += __shfl_xor_sync(0xffffffffu, s, 2);
+    factor[e] = s > 0 ? scale / s : 0;
+    int r = row + e * 8;
+    if (threadIdx.x % 4 == 0 && r < rows) lse[r] = s > 0 ? top[e] * unit + logf(s) : -INF;
+  }
 }
 
 // Turns logits into probabilities; lse(n, e) is the log-sum-exp over ln 2 for the query of entry (n, e).

@@ -199,12 +199,16 @@ func planFlashAttention(n Node) (Plan, error) {
 	if c.err != nil {
 		return Plan{}, c.err
 	}
-	return Plan{Steps: []Step{f.launch("attention_forward", f.queries, f.heads, Out(0), Out(1))}}, nil
+	p := Plan{Steps: []Step{f.launch("attention_forward", f.queries, f.heads, Out(0), Out(1))}}
+	if f.streams() {
+		return Plan{Steps: []Step{f.stream()}, Elsewhere: &p}, nil
+	}
+	return p, nil
 }
 
 // planFlashAttentionGrad: inputs of FlashAttention, 6 y, 7 lse, 8 dy; outputs dq, dk, dv as q, k, v and, with a bias, dbias float32 of its
 // shape, the sum over the batch and over the heads that share it. All sums have one order: results do not vary.
-// attention_grad makes the first three where onePass says so and the GPU has the shared memory, else two kernels.
+// attention_stream_grad makes the first three where streamsGrad says so, else attention_grad where onePass says so and the GPU has the shared memory, else two kernels.
 func planFlashAttentionGrad(n Node) (Plan, error) {
 	c := check{n: n}
 	f := c.flashAttention()
@@ -237,6 +241,10 @@ func planFlashAttentionGrad(n Node) (Plan, error) {
 	}
 	if f.hasBias == 1 {
 		p.Steps = append(p.Steps, f.launch("attention_dbias", f.queries, f.biasHeads, In(8), Scratch(0), Out(3)))
+	}
+	if f.streamsGrad() {
+		l, size := f.streamGrad(0)
+		return Plan{Steps: []Step{l}, Scratch: size, Elsewhere: &p}, nil
 	}
 	return p, nil
 }

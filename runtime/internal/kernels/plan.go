@@ -118,6 +118,7 @@ type Arg struct {
 	Size  int    // bytes that the argument has
 
 	Rows, Columns int // of a matrix in boxes ([Arg.Boxes]); else 0
+	Wide          int // columns of a box: 32, or 64 where it is 0
 }
 
 // ArgKind says what an argument is.
@@ -154,7 +155,7 @@ func (a Arg) Plus(bytes int) Arg {
 }
 
 // Boxes is the matrix in bfloat16 [rows, columns] at an address as a Hopper's copying engine knows it, a Map in the sources: in boxes
-// of 64 × 64. The address and the rows' bytes are multiples of 16.
+// of 64 rows and 64 columns, or Wide ones. The address and the rows' bytes are multiples of 16.
 func (a Arg) Boxes(rows, columns int) Arg {
 	a.Rows, a.Columns, a.Size = rows, columns, 128
 	return a

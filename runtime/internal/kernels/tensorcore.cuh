@@ -110,3 +110,23 @@ template <int N> __device__ __forceinline__ void arrived(float (&c)[N][4]) {
   for (int n = 0; n < N; n++) asm volatile("" : "+f"(c[n][0]), "+f"(c[n][1]), "+f"(c[n][2]), "+f"(c[n][3])::"memory");
 #endif
 }
+
+// A quad's threads q have two columns each of blocks of eight, v[block][half]; then thread q has block q's eight, in order.
+__device__ __forceinline__ void gather(float (&v)[4][2]) {
+  const bool odd = threadIdx.x & 1, high = threadIdx.x & 2;
+#pragma unroll
+  for (int h = 0; h < 2; h++) {
+#pragma unroll
+    for (int b = 0; b < 4; b += 2) {
+      float x = __shfl_xor_sync(0xffffffffu, odd ? v[b][h] : v[b + 1][h], 1);
+      if (odd) v[b][h] = x;
+      else v[b + 1][h] = x;
+    }
+#pragma unroll
+    for (int b = 0; b < 2; b++) {
+      float x = __shfl_xor_sync(0xffffffffu, high ? v[b][h] : v[b + 2][h], 2);
+      if (high) v[b][h] = x;
+      else v[b + 2][h] = x;
+    }
+  }
+}

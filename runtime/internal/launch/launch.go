@@ -188,7 +188,10 @@ func arguments(c *C.launch_step, args ...kernels.Arg) error {
 	c.count = C.int(len(args))
 	boxes := 0
 	for i, a := range args {
-		c.args[i] = C.launch_arg{kind: kinds[a.Kind], index: C.int64_t(a.Index), bits: C.uint64_t(a.Bits), rows: C.uint64_t(a.Rows), columns: C.uint64_t(a.Columns)}
+		c.args[i] = C.launch_arg{kind: kinds[a.Kind], index: C.int64_t(a.Index), bits: C.uint64_t(a.Bits), rows: C.uint64_t(a.Rows), columns: C.uint64_t(a.Columns), wide: 64}
+		if a.Wide > 0 {
+			c.args[i].wide = C.uint(a.Wide)
+		}
 		if a.Rows > 0 {
 			boxes++
 		}
