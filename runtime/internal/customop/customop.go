@@ -80,7 +80,7 @@ func (o *Operators) create(name string, info unsafe.Pointer) (k unsafe.Pointer, 
 			err = fmt.Errorf("kernel %s: %v", name, r)
 		}
 	}()
-	n := kernels.Node{Op: name, Ints: map[string]int{}, Floats: map[string]float64{}, Strings: map[string]string{}}
+	n := kernels.Node{Op: name, Ints: map[string]int{}, Floats: map[string]float64{}, Strings: map[string]string{}, Shared: o.device.SharedMemory()}
 	o.attributes(info, &n)
 	inputs, err := o.ports(info, 0)
 	if err != nil {

@@ -17,10 +17,10 @@ constexpr int THREADS = WARPS * 32, ROWS = WARPS * 16;
 constexpr float LOG2E = 1.4426950408889634f;
 #define INF __int_as_float(0x7f800000)
 
-// A tile of R rows of W entries in shared memory, in blocks of at most 64 columns. Rows of a block are 32, 64 or 128 bytes; their 16
+// A tile of R rows of W entries in shared memory, in blocks of at most MOST columns. Rows of a block are 32, 64 or 128 bytes; their 16
 // bytes are permuted so that eight rows lie in different banks, in the way that the tensor cores know.
-template <int R, int W> struct Tile {
-  static constexpr int WIDE = W % 64 == 0 ? 64 : W % 32 == 0 ? 32 : 16, BYTES = R * W * 2;
+template <int R, int W, int MOST = 64> struct Tile {
+  static constexpr int WIDE = MOST >= 64 && W % 64 == 0 ? 64 : MOST >= 32 && W % 32 == 0 ? 32 : 16, BYTES = R * W * 2;
   u32 at;
   __device__ __forceinline__ u32 address(int row, int column) const {
     int turn = WIDE == 64 ? row % 8 : WIDE == 32 ? row / 2 % 4 : row / 4 % 2;
@@ -34,7 +34,7 @@ template <int R, int W> struct Tile {
 };
 
 // Brings the rows from `first` up to `end` of a tensor into a tile, `width` entries of each, `stride` apart; zeros elsewhere.
-template <int R, int W> __device__ __forceinline__ void load_tile(Tile<R, W> tile, const bf16* from, int first, int end, int stride, int width) {
+template <int R, int W, int M> __device__ __forceinline__ void load_tile(Tile<R, W, M> tile, const bf16* from, int first, int end, int stride, int width) {
   constexpr int chunks = W / 8, step = THREADS / chunks;
   if constexpr (VEC && THREADS % chunks == 0 && step % 8 == 0) { // all of a thread's rows are at the same place of their eight
     int r = threadIdx.x / chunks, c = threadIdx.x % chunks * 8;
@@ -42,7 +42,7 @@ template <int R, int W> __device__ __forceinline__ void load_tile(Tile<R, W> til
     from += c, r += first, end = c < width ? end : 0;
 #pragma unroll
     for (int i = 0; i < R; i += step)
-      if (R % step == 0 || r + i < first + R) copy_async<16>(to + i * Tile<R, W>::WIDE * 2, from + (i64)(r + i) * stride, r + i < end);
+      if (R % step == 0 || r + i < first + R) copy_async<16>(to + i * Tile<R, W, M>::WIDE * 2, from + (i64)(r + i) * stride, r + i < end);
   } else {
 #pragma unroll
     for (int n = 0; n < R * chunks; n += THREADS) {
@@ -62,7 +62,7 @@ template <int R, int W> __device__ __forceinline__ void load_tile(Tile<R, W> til
 __device__ __forceinline__ int warpgroup() { return THREADS == 128 ? 0 : __shfl_sync(0xffffffffu, threadIdx.x / 128, 0); }
 
 // c [ROWS, N] = a · bᵀ for N rows of b from `row` on.
-template <int N, int W, int R> __device__ __forceinline__ void product_rows(float (&c)[N / 8][4], Tile<ROWS, W> a, Tile<R, W> b, int row) {
+template <int N, int W, int M, int R> __device__ __forceinline__ void product_rows(float (&c)[N / 8][4], Tile<ROWS, W, M> a, Tile<R, W> b, int row) {
 #if WARPGROUPS
   constexpr int part = N < 64 ? N : 64;
 #pragma unroll
@@ -113,6 +113,60 @@ template <int N, int W, int R> __device__ __forceinline__ void product_columns(f
 #endif
 }
 
+// c [N, W / 2] += aᵀ · b for 64 rows of a and b from `row` on; of b the half of the columns that is the warpgroup's (two of them).
+template <int N, int W, int R> __device__ __forceinline__ void product_turned(float (&c)[W / 16][4], Tile<R, N> a, Tile<R, W, W / 2> b, int row) {
+  static_assert(N == 64, "a warpgroup's rows");
+#if WARPGROUPS
+#pragma unroll
+  for (int k = row; k < row + 64; k += 16) Wgmma<W / 2, 1>::run_turned(c[0], a.descriptor(k, 0), b.descriptor(k, warpgroup() * (W / 2)));
+#else
+  int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+#pragma unroll
+  for (int k = row; k < row + 64; k += 16) {
+    u32 left[4], r[4];
+    ldmatrix_trans(left, a.address(k + lane / 16 * 8 + lane % 8, warp % 4 * 16 + lane / 8 % 2 * 8));
+#pragma unroll
+    for (int n = 0; n < W / 16; n += 2) {
+      ldmatrix_trans(r, b.address(k + lane % 16, warp / 4 * (W / 2) + n * 8 + lane / 16 * 8));
+      mma(c[n], left, r[0], r[1]);
+      mma(c[n + 1], left, r[2], r[3]);
+    }
+  }
+#endif
+}
+
+// Writes fragments of 16 columns, the warp's 16 rows of each, to its rows of a tile from a column on.
+template <int N, int W> __device__ __forceinline__ void store_left(Tile<ROWS, W> tile, const u32 (&a)[N / 16][4], int column) {
+  int lane = threadIdx.x % 32, row = threadIdx.x / 32 * 16 + lane % 16;
+#pragma unroll
+  for (int k = 0; k < N / 16; k++) {
+#if WARPGROUPS
+    stmatrix(tile.address(row, column + k * 16 + lane / 16 * 8), a[k]);
+#else
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+      asm volatile("st.shared.b32 [%0], %1;" ::"r"(tile.address(row - lane % 16 + i % 2 * 8 + lane / 4, column + k * 16 + i / 2 * 8 + lane % 4 * 2)), "r"(a[k][i]) : "memory");
+#endif
+  }
+}
+
+// Writes fragments of 16 columns, the warp's 16 rows of each, to its rows of a tile of its warpgroup.
+template <int N> __device__ __forceinline__ void store_box_rows(Tile<64, N> tile, const u32 (&a)[N / 16][4]) {
+#if WARPGROUPS
+  int lane = threadIdx.x % 32, row = threadIdx.x % 128 / 32 * 16 + lane % 16;
+#pragma unroll
+  for (int k = 0; k < N / 16; k++) stmatrix(tile.address(row, k * 16 + lane / 16 * 8), a[k]);
+#endif
+}
+
+// Eight entries of a tile's row, that lie together.
+__device__ __forceinline__ void load_shared_pack(u32 at, float (&x)[8]) {
+  u32 r[4];
+  asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(at) : "memory");
+#pragma unroll
+  for (int i = 0; i < 4; i++) x[2 * i] = low_bf16(r[i]), x[2 * i + 1] = high_bf16(r[i]);
+}
+
 __device__ __forceinline__ void load_pair(float (&x)[2], u32 at) {
   asm volatile("ld.shared.v2.f32 {%0,%1}, [%2];" : "=f"(x[0]), "=f"(x[1]) : "r"(at) : "memory");
 }
@@ -131,7 +185,7 @@ template <int N> __device__ __forceinline__ void round_left(u32 (&a)[N / 16][4],
 }
 
 // Writes the warp's rows of a result [ROWS, W], times a factor for each row, through its own rows of a tile.
-template <int W> __device__ __forceinline__ void store_rows(Tile<ROWS, W> tile, const float (&c)[W / 8][4], float factor0, float factor1, bf16* to, int rows, i64 stride, int width) {
+template <int W, int M> __device__ __forceinline__ void store_rows(Tile<ROWS, W, M> tile, const float (&c)[W / 8][4], float factor0, float factor1, bf16* to, int rows, i64 stride, int width) {
   int lane = threadIdx.x % 32, first = threadIdx.x / 32 * 16;
 #pragma unroll
   for (int n = 0; n < W / 8; n++)
@@ -148,7 +202,8 @@ template <int W> __device__ __forceinline__ void store_rows(Tile<ROWS, W> tile, 
 #if VEC
     uint4 x;
     asm volatile("ld.shared.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w) : "r"(tile.address(r, e)) : "memory");
-    *reinterpret_cast<uint4*>(to + r * stride + e) = x;
+    // As assembly, since the compiler may cut a store of 16 bytes into four.
+    asm volatile("st.global.v4.u32 [%0], {%1,%2,%3,%4};" ::"l"(to + r * stride + e), "r"(x.x), "r"(x.y), "r"(x.z), "r"(x.w) : "memory");
 #else
     asm volatile("ld.shared.u16 %0, [%1];" : "=h"(to[r * stride + e].bits) : "r"(tile.address(r, e)) : "memory");
 #endif
@@ -269,6 +324,47 @@ template <int N, bool TURNED> __device__ __forceinline__ float logits(float (&c)
       }
   }
   return scale2;
+}
+
+// Turns logits, but for factor, into exponentials relative to something near each row's maximum so far, and adds them to its sum. What was added up
+// before, in o and sum, is relative to the same.
+template <int N, int W> __device__ __forceinline__ void soften(float (&s)[N / 8][4], float (&o)[W][4], float (&top)[2], float (&sum)[2], float factor) {
+#pragma unroll
+  for (int e = 0; e < 2; e++) {
+    float t = top[e];
+#pragma unroll
+    for (int c = 0; c < N / 8; c++) t = fmaxf(t, fmaxf(s[c][2 * e], s[c][2 * e + 1]));
+    t = fmaxf(t, __shfl_xor_sync(0xffffffffu, t, 1));
+    t = fmaxf(t, __shfl_xor_sync(0xffffffffu, t, 2));
+    // Sums keep what they are relative to until it is 2⁸ times too small: then, seldom, they are scaled.
+    if (__any_sync(0xffffffffu, (t - top[e]) * factor > 8)) {
+      float less = top[e] == -INF ? 0 : exp2_fast((top[e] - t) * factor);
+      top[e] = t;
+      sum[e] *= less;
+#pragma unroll
+      for (int c = 0; c < W; c++) o[c][2 * e] *= less, o[c][2 * e + 1] *= less;
+    }
+    float base = top[e] == -INF ? 0 : top[e] * factor, part = 0;
+#pragma unroll
+    for (int c = 0; c < N / 8; c++)
+#pragma unroll
+      for (int x = 2 * e; x < 2 * e + 2; x++) part += s[c][x] = exp2_fast(s[c][x] * factor - base);
+    sum[e] += part;
+  }
+}
+
+// Of a thread's two rows, the first of which is `row`: the factors that turn sums into results, and the logarithms of the sums of exponentials, which are
+// stored. unit is what top is in.
+__device__ __forceinline__ void finish_rows(float (&factor)[2], const float (&top)[2], const float (&sum)[2], float unit, float scale, float* lse, int row, int rows) {
+#pragma unroll
+  for (int e = 0; e < 2; e++) {
+    float s = sum[e];
+    s += __shfl_xor_sync(0xffffffffu, s, 1);
+    s += __shfl_xor_sync(0xffffffffu, s, 2);
+    factor[e] = s > 0 ? scale / s : 0;
+    int r = row + e * 8;
+    if (threadIdx.x % 4 == 0 && r < rows) lse[r] = s > 0 ? top[e] * unit + logf(s) : -INF;
+  }
 }
 
 // Turns logits into probabilities; lse(n, e) is the log-sum-exp over ln 2 for the query of entry (n, e).

@@ -10,6 +10,9 @@ func init() {
 // maxHeadSize is the largest head whose tiles and sums fit a block.
 const maxHeadSize = 128
 
+// leastShared is the shared memory that a block can have on all GPUs from Ampere on.
+const leastShared = 99 << 10
+
 // flash is an attention of B sequences as the kernels of attention.cuh see it.
 type flash struct {
 	batch, queries, keys     int
@@ -110,6 +113,7 @@ var tilings = map[string][3]tiling{
 	"attention_dq":      {{4, 128, 64, 4}, {4, 64, 64, 4}, {4, 32, 32, 3}},
 	"attention_dkdv":    {{4, 128, 32, 5}, {4, 64, 64, 3}, {4, 64, 64, 1}},
 	"attention_dbias":   {{4, 64, 64, 2}, {4, 64, 64, 2}, {4, 32, 32, 1}},
+	"attention_grad":    {{8, 64, 32, 2}, {8, 64, 32, 2}, {8, 64, 64, 1}},
 }
 
 // tiling is that of a kernel. Bias and dropout need more registers.
@@ -120,7 +124,14 @@ func (f flash) tiling(kernel string, d int) tiling {
 	} else if d > 32 {
 		t = tilings[kernel][1]
 	}
-	if f.hasBias == 1 || f.hasDropout == 1 {
+	switch {
+	case f.hasBias == 0 && f.hasDropout == 0:
+	case kernel == "attention_grad" && d > 64:
+		t.chunk = 32
+	case kernel == "attention_grad" && d > 32:
+		t.chunk, t.blocks = 64, 1
+	case kernel == "attention_grad":
+	default:
 		t.blocks = max(1, t.blocks-1)
 		if kernel == "attention_dkdv" && f.hasBias == 1 {
 			t.chunk = 32
@@ -137,6 +148,16 @@ func (f flash) together(kernel string, heads int) int {
 		n = 64
 	}
 	return max(min(n, f.batch*heads), ceil(f.batch*heads, 65535)) // a grid's last dimension
+}
+
+// onePass reports whether attention_grad makes the gradients of q, k and v, if the GPU has the shared memory. It does five products where two
+// kernels do seven, but a block of it has all of a head, and stores the sums of dq and reads them again at each tile of 128 keys but one. So it is
+// the quicker one for many heads of causal attention over at most four such tiles; it has no loop over heads that share keys.
+func (f flash) onePass() bool {
+	const manyHeads = 128 // about a block for each multiprocessor
+	fits := func(head int) bool { return head == 32 || head == 64 || head == 128 }
+	return f.vec == 1 && f.causal == 1 && f.memory == 0 && f.heads == f.kvHeads && f.batch*f.heads >= manyHeads && f.keys <= 512 &&
+		fits(Round(f.dk, 16)) && fits(Round(f.dv, 16))
 }
 
 // launch is a kernel over a grid of tiles of its rows, heads and sequences.
@@ -157,6 +178,9 @@ func (f flash) launch(kernel string, rows, heads int, args ...Arg) Launch {
 		l.Shared = 2 * (own + 2*t.tile) * (d + dv)
 	case "attention_dkdv": // two floats beside each query
 		l.Shared = 2*(own+2*t.tile)*(d+dv) + 2*max(1024, 8*t.tile)
+	case "attention_grad": // the gradients of logits; y as well, and two floats beside each query
+		l.Shared = 2*own*(d+dv+t.tile) + 2*(2*t.tile*(d+2*dv)+1024)
+		l.Grid = [3]int{f.batch * f.heads}
 	case "attention_dbias":
 		l.Shared = 2 * 2 * (own + t.tile) * (d + dv)
 		l.Grid = [3]int{ceil(f.keys, t.tile), ceil(rows, own), heads}
@@ -175,11 +199,16 @@ func planFlashAttention(n Node) (Plan, error) {
 	if c.err != nil {
 		return Plan{}, c.err
 	}
-	return Plan{Steps: []Step{f.launch("attention_forward", f.queries, f.heads, Out(0), Out(1))}}, nil
+	p := Plan{Steps: []Step{f.launch("attention_forward", f.queries, f.heads, Out(0), Out(1))}}
+	if f.streams() {
+		return Plan{Steps: []Step{f.stream()}, Elsewhere: &p}, nil
+	}
+	return p, nil
 }
 
 // planFlashAttentionGrad: inputs of FlashAttention, 6 y, 7 lse, 8 dy; outputs dq, dk, dv as q, k, v and, with a bias, dbias float32 of its
 // shape, the sum over the batch and over the heads that share it. All sums have one order: results do not vary.
+// attention_stream_grad makes the first three where streamsGrad says so, else attention_grad where onePass says so and the GPU has the shared memory, else two kernels.
 func planFlashAttentionGrad(n Node) (Plan, error) {
 	c := check{n: n}
 	f := c.flashAttention()
@@ -199,12 +228,23 @@ func planFlashAttentionGrad(n Node) (Plan, error) {
 	if c.err != nil {
 		return Plan{}, c.err
 	}
-	p := Plan{Scratch: 2 * 4 * f.batch * f.heads * f.queries, Steps: []Step{
-		f.launch("attention_dq", f.queries, f.heads, In(6), In(7), In(8), Out(0), Scratch(0)),
-		f.launch("attention_dkdv", f.keys, f.kvHeads, In(8), Scratch(0), Out(1), Out(2)),
-	}}
+	p := Plan{Scratch: 2 * 4 * f.batch * f.heads * f.queries}
+	if one := f.launch("attention_grad", f.queries, f.heads); f.onePass() && one.Shared <= max(n.Shared, leastShared) {
+		sums := Round(p.Scratch, 256)
+		one.Args = append(one.Args, In(6), In(7), In(8), Out(0), Out(1), Out(2), Scratch(0), Scratch(sums))
+		p.Steps = append(p.Steps, one)
+		p.Scratch = sums + 4*f.batch*f.heads*Round(f.queries, 64)*Round(f.dk, 16)
+	} else {
+		p.Steps = append(p.Steps,
+			f.launch("attention_dq", f.queries, f.heads, In(6), In(7), In(8), Out(0), Scratch(0)),
+			f.launch("attention_dkdv", f.keys, f.kvHeads, In(8), Scratch(0), Out(1), Out(2)))
+	}
 	if f.hasBias == 1 {
 		p.Steps = append(p.Steps, f.launch("attention_dbias", f.queries, f.biasHeads, In(8), Scratch(0), Out(3)))
+	}
+	if f.streamsGrad() {
+		l, size := f.streamGrad(0)
+		return Plan{Steps: []Step{l}, Scratch: size, Elsewhere: &p}, nil
 	}
 	return p, nil
 }

@@ -38,28 +38,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) attention_forward(
       wait_products<0>();
       arrived(s);
       float factor = logits<CHUNK, false>(s, u, i, j, keys, bias, scale2);
-#pragma unroll
-      for (int e = 0; e < 2; e++) {
-        float t = top[e];
-#pragma unroll
-        for (int c = 0; c < CHUNK / 8; c++) t = fmaxf(t, fmaxf(s[c][2 * e], s[c][2 * e + 1]));
-        t = fmaxf(t, __shfl_xor_sync(0xffffffffu, t, 1));
-        t = fmaxf(t, __shfl_xor_sync(0xffffffffu, t, 2));
-        // Sums keep what they are relative to until it is 2⁸ times too small: then, seldom, they are scaled.
-        if (__any_sync(0xffffffffu, (t - top[e]) * factor > 8)) {
-          float less = top[e] == -INF ? 0 : exp2_fast((top[e] - t) * factor);
-          top[e] = t;
-          sum[e] *= less;
-#pragma unroll
-          for (int c = 0; c < DV / 8; c++) o[c][2 * e] *= less, o[c][2 * e + 1] *= less;
-        }
-        float base = top[e] == -INF ? 0 : top[e] * factor, part = 0;
-#pragma unroll
-        for (int c = 0; c < CHUNK / 8; c++)
-#pragma unroll
-          for (int x = 2 * e; x < 2 * e + 2; x++) part += s[c][x] = exp2_fast(s[c][x] * factor - base);
-        sum[e] += part;
-      }
+      soften<CHUNK>(s, o, top, sum, factor);
       if (DROPOUT) drop(s, bits, 1);
       u32 p[CHUNK / 16][4];
       round_left<CHUNK>(p, s);
@@ -73,15 +52,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) attention_forward(
   wait_copies();
   __syncthreads(); // results go out through the queries' memory
   float factor[2];
-#pragma unroll
-  for (int e = 0; e < 2; e++) {
-    float s = sum[e];
-    s += __shfl_xor_sync(0xffffffffu, s, 1);
-    s += __shfl_xor_sync(0xffffffffu, s, 2);
-    factor[e] = s > 0 ? (DROPOUT ? drop_scale : 1) / s : 0;
-    int r = row + e * 8;
-    if (lane % 4 == 0 && r < queries)
-      lse[((i64)b * heads + h) * queries + r] = s > 0 ? top[e] * (BIAS || scale2 <= 0 ? 1 / LOG2E : scale) + logf(s) : -INF;
-  }
+  finish_rows(factor, top, sum, BIAS || scale2 <= 0 ? 1 / LOG2E : scale, DROPOUT ? drop_scale : 1, lse + ((i64)b * heads + h) * queries, row, queries);
   store_rows<DV>(Tile<ROWS, DV>{own}, o, factor[0], factor[1], head(y, b, queries, heads, h, dv) + (i64)i0 * heads * dv, queries - i0, heads * dv, dv);
 }

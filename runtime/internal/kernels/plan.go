@@ -65,6 +65,7 @@ type Node struct {
 	Floats  map[string]float64
 	Strings map[string]string
 	In, Out []Tensor
+	Shared  int // bytes of shared memory that a block can have on the GPU; 0 where it is not known
 }
 
 // Has reports whether input i is given.
@@ -117,6 +118,7 @@ type Arg struct {
 	Size  int    // bytes that the argument has
 
 	Rows, Columns int // of a matrix in boxes ([Arg.Boxes]); else 0
+	Wide          int // columns of a box: 32, or 64 where it is 0
 }
 
 // ArgKind says what an argument is.
@@ -153,7 +155,7 @@ func (a Arg) Plus(bytes int) Arg {
 }
 
 // Boxes is the matrix in bfloat16 [rows, columns] at an address as a Hopper's copying engine knows it, a Map in the sources: in boxes
-// of 64 × 64. The address and the rows' bytes are multiples of 16.
+// of 64 rows and 64 columns, or Wide ones. The address and the rows' bytes are multiples of 16.
 func (a Arg) Boxes(rows, columns int) Arg {
 	a.Rows, a.Columns, a.Size = rows, columns, 128
 	return a

@@ -7,10 +7,8 @@
 //
 // OUT: type of y_i or dx.
 
+#include "boxes.cuh"
 #include "tensorcore.cuh"
-
-// Map is how the copying engine sees a matrix.
-struct alignas(64) Map { u64 words[16]; };
 
 #define STAGES 4
 #define STEP 64               // terms of the sum in a stage, and rows and columns of a box
@@ -31,18 +29,6 @@ __device__ __forceinline__ u32 cluster_rank() {
 __device__ __forceinline__ void cluster_barrier() {
   asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
-__device__ __forceinline__ void barrier_init(u32 at, int count) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(at), "r"(count) : "memory");
-}
-__device__ __forceinline__ void barrier_expect(u32 at, int bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(at), "r"(bytes) : "memory");
-}
-__device__ __forceinline__ void barrier_wait(u32 at, u32 parity) {
-  asm volatile(
-      "{ .reg .pred p;\n"
-      "again: mbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n"
-      "@p bra done;\nbra again;\ndone: }" ::"r"(at), "r"(parity) : "memory");
-}
 // Arrives at the barrier that lies there in a block of the cluster.
 __device__ __forceinline__ void barrier_arrive(u32 at, u32 block) {
   asm volatile(
@@ -50,27 +36,11 @@ __device__ __forceinline__ void barrier_arrive(u32 at, u32 block) {
       "mapa.shared::cluster.u32 there, %0, %1;\n"
       "mbarrier.arrive.shared::cluster.b64 _, [there]; }" ::"r"(at), "r"(block) : "memory");
 }
-// Copies the box at (row, column) of a matrix.
-__device__ __forceinline__ void copy_box(u32 to, const Map* from, int row, int column, u32 barrier) {
-  asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(to), "l"(from),
-               "r"(column), "r"(row), "r"(barrier) : "memory");
-}
-// The same to both blocks of the cluster, each of whose barriers hears of its own bytes.
+// Copies a box as copy_box does, to both blocks of the cluster, each of whose barriers hears of its own bytes.
 __device__ __forceinline__ void copy_box_to_both(u32 to, const Map* from, int row, int column, u32 barrier) {
   asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%2, %3}], [%4], %5;" ::"r"(to),
                "l"(from), "r"(column), "r"(row), "r"(barrier), "h"((u16)3) : "memory");
 }
-// Copies a box from shared memory to a matrix, where it is in it.
-__device__ __forceinline__ void store_box(const Map* to, u32 from, int row, int column) {
-  asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%1, %2}], [%3];\ncp.async.bulk.commit_group;" ::"l"(to), "r"(column), "r"(row), "r"(from)
-               : "memory");
-}
-// Waits until at most LEFT boxes that this thread stores are still read from shared memory.
-template <int LEFT> __device__ __forceinline__ void wait_stores() {
-  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(LEFT) : "memory");
-}
-__device__ __forceinline__ void warpgroup_barrier(int group) { asm volatile("bar.sync %0, 128;" ::"r"(2 + group) : "memory"); }
-
 // d [64,256] = a·b where !add, else += a·b, of 16 terms; SIDEWAYS: the operand's boxes have its terms as rows.
 #define D4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define D16(i) D4(i), D4(i + 4), D4(i + 8), D4(i + 12)
@@ -169,26 +139,6 @@ __device__ __forceinline__ void consume(Ring& ring, float (&d)[128], int steps, 
 
 // Eight elements, unconverted.
 template <class Elem> struct alignas(16) Row { u32 words[2 * sizeof(Elem)]; };
-
-// A quad's threads q have two columns each of blocks of eight, v[block][half]; then thread q has block q's eight, in order.
-__device__ __forceinline__ void gather(float (&v)[4][2]) {
-  const bool odd = threadIdx.x & 1, high = threadIdx.x & 2;
-#pragma unroll
-  for (int h = 0; h < 2; h++) {
-#pragma unroll
-    for (int b = 0; b < 4; b += 2) {
-      float x = __shfl_xor_sync(0xffffffffu, odd ? v[b][h] : v[b + 1][h], 1);
-      if (odd) v[b][h] = x;
-      else v[b + 1][h] = x;
-    }
-#pragma unroll
-    for (int b = 0; b < 2; b++) {
-      float x = __shfl_xor_sync(0xffffffffu, high ? v[b][h] : v[b + 2][h], 2);
-      if (high) v[b][h] = x;
-      else v[b + 2][h] = x;
-    }
-  }
-}
 
 // Writes a warpgroup's rows of a tile at (row, column) of out [rows, columns], with bias [columns] and addend [rows, columns]
 // where they are not null. columns is a multiple of 8. An addend may be the output: it is read before that is written, but

@@ -22,12 +22,16 @@ template <int BYTES> __device__ __forceinline__ void copy_async(u32 to, const vo
   else asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(to), "l"(from), "n"(BYTES), "r"(n) : "memory");
 }
 
-// Waits for the thread's copies, and shows its writes to shared memory to the tensor cores; a barrier shows them to other threads.
-__device__ __forceinline__ void wait_copies() {
-  asm volatile("cp.async.wait_all;" ::: "memory");
+// Shows the thread's writes to shared memory to the tensor cores; a barrier shows them to other threads.
+__device__ __forceinline__ void show_writes() {
 #if WARPGROUPS
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 #endif
+}
+// Waits for the thread's copies, and shows them as well.
+__device__ __forceinline__ void wait_copies() {
+  asm volatile("cp.async.wait_all;" ::: "memory");
+  show_writes();
 }
 
 // c [16,8] += a [16,16] · b [16,8].
@@ -45,8 +49,12 @@ __device__ __forceinline__ void ldmatrix_trans(u32* r, u32 at) {
 }
 
 #if WARPGROUPS
+// Writes four 8×8 matrices as ldmatrix reads them.
+__device__ __forceinline__ void stmatrix(u32 at, const u32* r) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(at), "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3]) : "memory");
+}
 // Products of a warpgroup: d [64,N] = a·b or, where ADD, += a·b, of 16 columns of a; a warp's rows 16w.. of d are laid out as mma does
-// for each eight columns. a is in shared memory (b by its columns) or in registers (b by its rows).
+// for each eight columns. a is in shared memory (b by its columns) or in registers (b by its rows); turned, both by their rows, and aᵀ is meant.
 template <int N, bool ADD> struct Wgmma;
 #define F4(io, i) io "f"(d[i]), io "f"(d[i + 1]), io "f"(d[i + 2]), io "f"(d[i + 3])
 #define F8(io, i) F4(io, i), F4(io, i + 4)
@@ -65,6 +73,10 @@ template <int N, bool ADD> struct Wgmma;
       asm volatile("{ .reg .pred p; setp.ne.b32 p, " #ADD ", 0; wgmma.mma_async.sync.aligned.m64n" #N                       \
                    "k16.f32.bf16.bf16 {" REGISTERS "}, {" P0 "," P1 "," P2 "," P3 "}, " P4 ", p, 1, 1, 1; }"                \
                    : OPERANDS(IO, 0) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                                 \
+    }                                                                                                                       \
+    static __device__ __forceinline__ void run_turned(float* d, u64 a, u64 b) {                                             \
+      asm volatile("{ .reg .pred p; setp.ne.b32 p, " #ADD ", 0; wgmma.mma_async.sync.aligned.m64n" #N                       \
+                   "k16.f32.bf16.bf16 {" REGISTERS "}, " P0 ", " P1 ", p, 1, 1, 1, 1; }" : OPERANDS(IO, 0) : "l"(a), "l"(b)); \
     }                                                                                                                       \
   };
 #define WGMMAS(ADD, IO)                                                  \
@@ -97,4 +109,24 @@ template <int N> __device__ __forceinline__ void arrived(float (&c)[N][4]) {
 #pragma unroll
   for (int n = 0; n < N; n++) asm volatile("" : "+f"(c[n][0]), "+f"(c[n][1]), "+f"(c[n][2]), "+f"(c[n][3])::"memory");
 #endif
+}
+
+// A quad's threads q have two columns each of blocks of eight, v[block][half]; then thread q has block q's eight, in order.
+__device__ __forceinline__ void gather(float (&v)[4][2]) {
+  const bool odd = threadIdx.x & 1, high = threadIdx.x & 2;
+#pragma unroll
+  for (int h = 0; h < 2; h++) {
+#pragma unroll
+    for (int b = 0; b < 4; b += 2) {
+      float x = __shfl_xor_sync(0xffffffffu, odd ? v[b][h] : v[b + 1][h], 1);
+      if (odd) v[b][h] = x;
+      else v[b + 1][h] = x;
+    }
+#pragma unroll
+    for (int b = 0; b < 2; b++) {
+      float x = __shfl_xor_sync(0xffffffffu, high ? v[b][h] : v[b + 2][h], 2);
+      if (high) v[b][h] = x;
+      else v[b + 2][h] = x;
+    }
+  }
 }

@@ -215,12 +215,12 @@ static uint64_t value(const launch_device *d, const launch_arg *a, void *const *
 
 typedef struct { _Alignas(64) uint64_t words[16]; } boxes; // CUtensorMap
 
-// see describes the matrix in bfloat16 that lies at v to the copying engine: boxes of 64 × 64, whose rows of 128 bytes are
+// see describes the matrix in bfloat16 that lies at v to the copying engine: boxes of 64 rows, of 64 or 128 bytes, which are
 // swizzled, and which has zeros for what is outside.
 static char *see(boxes *b, const launch_arg *a, uint64_t v) {
   const uint64_t sizes[2] = {a->columns, a->rows}, pitch = 2 * a->columns;
-  const unsigned box[2] = {64, 64}, every[2] = {1, 1};
-  TRY(cuTensorMapEncodeTiled, b, 9, 2, (void *)(uintptr_t)v, sizes, &pitch, box, every, 0, 3, 2, 0); // BFLOAT16, SWIZZLE_128B, promotion to 128 bytes
+  const unsigned box[2] = {a->wide, 64}, every[2] = {1, 1};
+  TRY(cuTensorMapEncodeTiled, b, 9, 2, (void *)(uintptr_t)v, sizes, &pitch, box, every, 0, a->wide == 64 ? 3 : 2, 2, 0); // BFLOAT16, SWIZZLE_128B or _64B, promotion to 128 bytes
   return NULL;
 }
 

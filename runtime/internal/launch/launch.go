@@ -32,11 +32,11 @@ func take(message *C.char) error {
 
 // Device is a GPU ready for kernels. Its methods may be called from several goroutines; programs run one at a time.
 type Device struct {
-	c        *C.launch_device
-	compiler *nvrtc.Compiler
-	tf32     bool
-	chosen   choices
-	hopper   bool // the GPU's generation
+	c          *C.launch_device
+	compiler   *nvrtc.Compiler
+	tf32       bool
+	chosen     choices
+	capability string // the GPU's generation
 
 	mu       sync.Mutex
 	modules  map[string]unsafe.Pointer
@@ -69,11 +69,23 @@ func Open(o Options) (*Device, error) {
 	if _, err := compiler.Compile("probe.cu", `extern "C" __global__ void probe() {}`, nil); err != nil {
 		return nil, err
 	}
-	d := &Device{compiler: compiler, tf32: o.TF32, hopper: o.Capability == "9.0", chosen: choicesOn(o, uint64(C.launch_version())), modules: map[string]unsafe.Pointer{}, products: map[C.launch_shape]unsafe.Pointer{}}
+	d := &Device{compiler: compiler, tf32: o.TF32, capability: o.Capability, chosen: choicesOn(o, uint64(C.launch_version())), modules: map[string]unsafe.Pointer{}, products: map[C.launch_shape]unsafe.Pointer{}}
 	if err := take(C.launch_device_new(o.Context, o.Stream, flag(o.Deterministic), &d.c)); err != nil {
 		return nil, err
 	}
 	return d, nil
+}
+
+// SharedMemory is the bytes of shared memory that a block can have: on GPUs for servers more than on others (CUDA C++ Programming Guide,
+// technical specifications by compute capability).
+func (d *Device) SharedMemory() int {
+	switch d.capability {
+	case "8.0", "8.7":
+		return 163 << 10
+	case "9.0", "10.0", "10.3", "11.0":
+		return 227 << 10
+	}
+	return 99 << 10
 }
 
 func flag(on bool) C.int {
@@ -118,7 +130,7 @@ func (p *Program) Label() int { return p.label }
 func (d *Device) Prepare(p kernels.Plan, cost kernels.Cost) (*Program, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if p.Elsewhere != nil && !d.hopper {
+	if p.Elsewhere != nil && d.capability != "9.0" {
 		p = *p.Elsewhere
 	}
 	if err := take(C.launch_reserve(d.c, C.size_t(kernels.Round(p.Scratch, 256)))); err != nil {
@@ -176,7 +188,10 @@ func arguments(c *C.launch_step, args ...kernels.Arg) error {
 	c.count = C.int(len(args))
 	boxes := 0
 	for i, a := range args {
-		c.args[i] = C.launch_arg{kind: kinds[a.Kind], index: C.int64_t(a.Index), bits: C.uint64_t(a.Bits), rows: C.uint64_t(a.Rows), columns: C.uint64_t(a.Columns)}
+		c.args[i] = C.launch_arg{kind: kinds[a.Kind], index: C.int64_t(a.Index), bits: C.uint64_t(a.Bits), rows: C.uint64_t(a.Rows), columns: C.uint64_t(a.Columns), wide: 64}
+		if a.Wide > 0 {
+			c.args[i].wide = C.uint(a.Wide)
+		}
 		if a.Rows > 0 {
 			boxes++
 		}

@@ -28,6 +28,7 @@ typedef struct {
   int64_t index; // of the input or output; bytes into the scratch memory
   uint64_t bits; // the number; of an input or output, bytes from its begin
   uint64_t rows, columns; // of a matrix in bfloat16 that lies there, where the kernel takes what the copying engine knows it by; else 0
+  unsigned wide;          // columns of its boxes: 32 or 64
 } launch_arg;
 
 enum { LAUNCH_MAX_ARGS = 40, LAUNCH_MAX_BOXES = 8 };

@@ -1,0 +1,90 @@
+package kernels
+
+import "slices"
+
+// Attention whose tiles stream by (attention_stream.cu, attention_stream_grad.cu): on Hopper, where its copying engine brings them.
+
+// Streaming is whether planners take these kernels where they were the quicker ones. They are right by themselves, but have yet to pass
+// compute-sanitizer and a training run, so only tests set it.
+var Streaming bool
+
+// streamTile is the rows of a tile of queries or keys.
+const streamTile = 64
+
+// Numbers of attention_stream.cu: warpgroups that multiply, of a tile of queries each, and tiles of keys and values ahead.
+const (
+	streamGroups = 4
+	streamStages = 8
+)
+
+// Numbers of attention_stream_grad.cu: warpgroups that multiply, of a tile of keys each; tiles of queries ahead; the most queries.
+const (
+	streamGradGroups  = 3
+	streamGradStages  = 4
+	streamGradQueries = 512
+)
+
+// boxed reports whether rows of heads are boxes: of 32 or 64 entries, and whole tiles.
+func (f flash) boxed() bool {
+	return f.dk == f.dv && (f.dk == 32 || f.dk == 64) && f.queries%streamTile == 0 && f.keys%streamTile == 0 && f.hasBias == 0 && f.hasDropout == 0 &&
+		max(f.batch*f.queries, f.batch*f.keys) < 1<<31
+}
+
+// even reports whether so many equal pieces of work keep the multiprocessors busy until the end.
+func even(pieces int) bool {
+	rounds := ceil(pieces, multiprocessors)
+	return 10*pieces >= 9*rounds*multiprocessors
+}
+
+// streamItems is what blocks of attention_stream take one after the other: a pair of each head's blocks of queries.
+func (f flash) streamItems() int {
+	return f.batch * f.heads * ceil(ceil(f.queries, streamGroups*streamTile), 2)
+}
+
+// streams reports whether attention_stream is the quicker one: it was on an H100 for heads of 64 and at least 256 queries, without a window,
+// where the pairs of blocks of queries are an even load.
+func (f flash) streams() bool {
+	return Streaming && f.boxed() && f.dk == 64 && f.queries >= streamGroups*streamTile && f.window == 0 && even(f.streamItems())
+}
+
+// streamsGrad is the same of attention_stream_grad, which has a block for each head at a time and keeps two floats beside each query. It was the
+// quicker one for many heads of 64, and for causal ones of 32.
+func (f flash) streamsGrad() bool {
+	const manyHeads = 128 // about a block for each multiprocessor
+	return Streaming && f.boxed() && f.heads == f.kvHeads && f.window == 0 && (f.dk == 64 || f.causal == 1) && f.memory == 0 && f.queries >= 2*streamTile && f.queries <= streamGradQueries && f.batch*f.heads >= manyHeads
+}
+
+// boxes is a tensor of rows of heads, in boxes of a tile of a head.
+func (f flash) boxes(a Arg, length, heads int) Arg {
+	a = a.Boxes(f.batch*length, heads*f.dk)
+	a.Wide = f.dk
+	return a
+}
+
+func (f flash) streamLaunch(kernel string, groups, more, items int) Launch {
+	return Launch{Source: kernel + ".cu", Kernel: kernel, Grid: [3]int{min(items, multiprocessors)}, Block: [3]int{groups*128 + more},
+		Defines: []string{define("D", f.dk), define("DV", f.dv), define("VEC", 1), define("BIAS", 0), define("DROPOUT", 0),
+			define("WARPS", groups*4), define("TILE", streamTile), define("CHUNK", streamTile), define("BLOCKS", 1)}}
+}
+
+// stream is the forward pass.
+func (f flash) stream() Launch {
+	l := f.streamLaunch("attention_stream", streamGroups, 32, f.streamItems())
+	box := 2 * streamTile * f.dk
+	l.Shared = box*2*(streamGroups+streamStages) + 1024 // queries and what streams by, barriers
+	l.Args = append(slices.Clone(f.args), f.boxes(In(0), f.queries, f.heads), f.boxes(In(1), f.keys, f.kvHeads), f.boxes(In(2), f.keys, f.kvHeads),
+		f.boxes(Out(0), f.queries, f.heads), Out(1))
+	return l
+}
+
+// streamGrad are the gradients of q, k and v, with scratch memory for dq so far at an offset; size is its bytes.
+func (f flash) streamGrad(scratch int) (l Launch, size int) {
+	l = f.streamLaunch("attention_stream_grad", streamGradGroups, 128, f.batch*f.heads)
+	box := 2 * streamTile * f.dk
+	// Keys and values twice, what streams by, y; gradients of logits twice; two floats beside each query, twice; barriers.
+	l.Shared = box*(2*2*streamGradGroups+2*streamGradStages+1) + 2*2*streamTile*streamTile*streamGradGroups + 2*2*4*streamGradQueries + 1024
+	of := func(a Arg) Arg { return f.boxes(a, f.queries, f.heads) }
+	keys := func(a Arg) Arg { return f.boxes(a, f.keys, f.heads) }
+	l.Args = append(slices.Clone(f.args), of(In(0)), keys(In(1)), keys(In(2)), of(In(6)), of(In(8)), keys(Out(1)), keys(Out(2)), In(7), Out(0), Out(1), Out(2), Scratch(scratch))
+	return l, 4 * f.batch * f.heads * f.queries * f.dk
+}

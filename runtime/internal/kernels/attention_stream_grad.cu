@@ -1,0 +1,354 @@
+// The gradients of queries, keys and values of attention in one pass on Hopper (attention.cuh), for heads of 32 or 64, whole tiles of 64 queries and
+// keys, and at most MOST queries.
+//
+// A block has a head and BLOCK keys of it at a time, 64 for each of three warpgroups, while tiles of queries stream by. A fourth warpgroup copies them, ahead
+// by STAGES, makes what belongs to each query, and adds up dq: the others hand it their gradients of a tile's logits in shared memory, and it multiplies
+// them all with the keys, so that what a block adds to dq is a single product's sum. The order of all sums is fixed.
+
+#include "attention.cuh"
+#include "boxes.cuh"
+
+#define STAGES 4
+#define MOST 512
+constexpr int GROUPS = WARPS / 4, BLOCK = GROUPS * 64;
+typedef Tile<64, D> Box;
+typedef Tile<64, 64> Slopes; // gradients of logits [keys, queries]
+
+// The passes over a block's heads and tiles: over keys from the last ones on, of each the tiles of queries that see some. Those without a tile are left out.
+struct Passes {
+  const i64* lengths;
+  int batch, heads, queries, keys, causal, window;
+  int item, block, pass, tile, end, limit; // item: of the batch's heads; pass: all so far; limit: keys from it on are hidden
+
+  __device__ __forceinline__ int first(int block) const { return causal ? block * (BLOCK / 64) : 0; }
+  __device__ __forceinline__ int last(int block) const {
+    const int j0 = block * BLOCK;
+    return j0 < limit ? (int)((min((i64)queries, window ? (i64)j0 + BLOCK - 1 + window : queries) + 63) / 64) : 0;
+  }
+  __device__ __forceinline__ Rule rule() const { return Rule(lengths, item / heads, queries, keys, causal, window, 0); }
+  __device__ __forceinline__ bool more() const { return item < batch * heads; }
+  __device__ __forceinline__ void begin_item() {
+    if (more()) limit = rule().limit;
+    block = (keys + BLOCK - 1) / BLOCK;
+  }
+  // The next pass of this head, false where there is none.
+  __device__ __forceinline__ bool next_block() {
+    while (--block >= 0) {
+      tile = first(block), end = last(block);
+      if (tile < end) return true;
+    }
+    return false;
+  }
+  // The next pass of all.
+  __device__ __forceinline__ void next_pass() {
+    pass++;
+    while (more() && !next_block()) item += gridDim.x, begin_item();
+  }
+  __device__ __forceinline__ void begin() {
+    item = blockIdx.x, pass = -1;
+    begin_item();
+    next_pass();
+  }
+  __device__ __forceinline__ void next_tile() {
+    if (++tile == end) next_pass();
+  }
+  // Of the blocks of keys that a tile of queries sees, the first and the last; the last is -1 where it sees none.
+  __device__ __forceinline__ int first_block(int tile) const { return (window ? max(0, tile * 64 - window + 1) : 0) / BLOCK; }
+  __device__ __forceinline__ int last_block(int tile) const { return ((causal ? min(tile * 64 + 64, limit) : limit) + BLOCK - 1) / BLOCK - 1; }
+  // The keys of warpgroup g: those that fewer queries see are another's in the next pass.
+  __device__ __forceinline__ int key(int g) const { return block * BLOCK + (pass % 2 ? g : GROUPS - 1 - g) * 64; }
+};
+
+// dq [B·Sq, H·dk], dk [B·Sk, H·dk], dv [B·Sk, H·dv]. partial is dq so far [B,H,tiles of queries,64·D], where a head has several blocks of keys, as the
+// threads have it that read it again.
+extern "C" __global__ void __launch_bounds__(THREADS + 128, 1)
+attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_constant__ Map all_k, const __grid_constant__ Map all_v, const __grid_constant__ Map all_y,
+                      const __grid_constant__ Map all_dy, const __grid_constant__ Map all_dk, const __grid_constant__ Map all_dv, const float* lse, bf16* dq,
+                      bf16* dk_out, bf16* dv_out, float* partial) {
+  static_assert(D == DV && TILE == 64 && GROUPS == 3, "boxes");
+  const u32 own = shared_address(shared_memory), slopes = own + 2 * GROUPS * 2 * Box::BYTES; // keys and values, twice
+  const u32 stream = slopes + 2 * GROUPS * Slopes::BYTES;
+  const Box results{stream + STAGES * 2 * Box::BYTES};
+  const u32 rows = results.at + Box::BYTES, barriers = rows + 2 * 2 * MOST * 4;
+  const u32 full = barriers, ready = full + 8 * STAGES, empty = ready + 8 * STAGES, full_keys = empty + 8 * STAGES, full_slopes = full_keys + 16,
+            empty_slopes = full_slopes + 16, empty_keys = empty_slopes + 16, full_y = empty_keys + 16;
+  if (threadIdx.x == 0) {
+    for (int i = 0; i < STAGES; i++) barrier_init(full + 8 * i, 1), barrier_init(ready + 8 * i, 4), barrier_init(empty + 8 * i, WARPS);
+    for (int i = 0; i < 2; i++) barrier_init(full_keys + 8 * i, 1), barrier_init(empty_keys + 8 * i, GROUPS), barrier_init(full_slopes + 8 * i, WARPS), barrier_init(empty_slopes + 8 * i, 4);
+    barrier_init(full_y, 1);
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+  }
+  __syncthreads();
+  const int group = warpgroup(), lane = threadIdx.x % 32;
+  int rows_at = 0; // of the rows' two places
+  Passes at = {lengths, batch, heads, queries, keys, causal, window};
+  at.begin();
+
+  if (group == GROUPS) {
+    asm volatile("setmaxnreg.dec.sync.aligned.u32 80;");
+    const int warp = threadIdx.x / 32 % 4;
+    // Keys and values of a pass, into one of the two places.
+    Passes ahead = at;
+    auto bring_keys = [&] {
+      barrier_wait(empty_keys + 8 * (ahead.pass % 2), ahead.pass / 2 % 2 ^ 1);
+      if (threadIdx.x % 128 == 0) {
+        const int b = ahead.item / heads, h = ahead.item - b * heads, place = ahead.pass % 2;
+        barrier_expect(full_keys + 8 * place, GROUPS * 2 * Box::BYTES);
+        for (int g = 0; g < GROUPS; g++) { // past the end there is something, if only zeros, and never used
+          const u32 to = own + (place * GROUPS + g) * 2 * Box::BYTES;
+          copy_box(to, &all_k, b * keys + ahead.key(g), h * D, full_keys + 8 * place);
+          copy_box(to + Box::BYTES, &all_v, b * keys + ahead.key(g), h * D, full_keys + 8 * place);
+        }
+      }
+      ahead.next_pass();
+    };
+    if (ahead.more()) bring_keys();
+    // dq of a tile: the product of all its gradients of logits with the block's keys. The tile's step is `added`.
+    Passes adding = at;
+    int added = 0;
+    auto add_up = [&] {
+      const int item = adding.item, b = item / heads, h = item - b * heads, i = adding.tile * 64, place = added % 2;
+      const Rule u(nullptr, 0, queries, adding.limit, causal, window, 0);
+      float part[D / 8][4];
+      float* so_far = partial + ((i64)item * (queries / 64) + adding.tile) * (64 * D) + threadIdx.x % 128 * 4;
+      clear(part);
+      if (adding.last_block(adding.tile) != adding.block)
+#pragma unroll
+        for (int c = 0; c < D / 8; c++) load_pack(so_far + c * 512, part[c]);
+      int g = 0, end = GROUPS; // a range of the warpgroups has keys that these queries see
+      while (g < end && u.none(i, i + 64, adding.key(g), adding.key(g) + 64)) g++;
+      while (g < end && u.none(i, i + 64, adding.key(end - 1), adding.key(end - 1) + 64)) end--;
+      barrier_wait(full_slopes + 8 * place, added / 2 % 2);
+      begin_products();
+#pragma unroll 1
+      for (; g < end; g++) {
+        const Slopes a{slopes + (place * GROUPS + g) * Slopes::BYTES};
+        const Box k{own + (adding.pass % 2 * GROUPS + g) * 2 * Box::BYTES};
+#pragma unroll
+        for (int c = 0; c < 64; c += 16) Wgmma<D, 1>::run_turned(part[0], a.descriptor(c, 0), k.descriptor(c, 0));
+      }
+      end_products();
+      wait_products<0>();
+      arrived(part);
+      if (lane == 0) barrier_arrive(empty_slopes + 8 * place);
+      if (adding.first_block(adding.tile) != adding.block) {
+#pragma unroll
+        for (int c = 0; c < D / 8; c++) store_pack(so_far + c * 512, part[c]);
+      } else {
+        bf16* to = head(dq, b, queries, heads, h, D) + (i64)(i + warp * 16 + lane / 4) * heads * D + lane % 4 * 8;
+#pragma unroll
+        for (int c = 0; c < D / 32; c++)
+#pragma unroll
+          for (int e = 0; e < 2; e++) {
+            float x[4][2];
+#pragma unroll
+            for (int n = 0; n < 4; n++) x[n][0] = part[4 * c + n][2 * e] * scale, x[n][1] = part[4 * c + n][2 * e + 1] * scale;
+            gather(x);
+            store_pack(to + (i64)e * 8 * heads * D + c * 32, &x[0][0]);
+          }
+      }
+      added++;
+      adding.next_tile();
+      // The place of keys that have been multiplied for the last time is the next but one's.
+      if (ahead.more() && ahead.pass <= adding.pass + 1) {
+        asm volatile("bar.sync 1, 128;" ::: "memory");
+        bring_keys();
+      }
+    };
+    if (ahead.more()) bring_keys();
+
+    int waiting = -1, waiting_stage = 0, stage = 0, before = -1; // the tile whose rows are next, -1: none; its place; the head of the tile before
+    u32 waiting_parity = 0, parity = 0, parity_y = 0;
+    bool waiting_first = false;
+    float l = 0;
+    // Log-sum-exp over ln 2 (inf where a query sees no key) and Σ y·dy of the tile that waits for them: 16 rows for each warp.
+    auto finish = [&] {
+      if (waiting < 0) return;
+      if (waiting_first) {
+        barrier_wait(full + 8 * waiting_stage, waiting_parity);
+        barrier_wait(full_y, parity_y);
+        parity_y ^= 1;
+        const Box gradients{stream + waiting_stage * 2 * Box::BYTES + Box::BYTES};
+        const u32 to = rows + (rows_at * 2 * MOST + waiting + warp * 16) * 4;
+        constexpr int PARTS = D / 8; // of 16 bytes in a row
+#pragma unroll 2
+        for (int n = lane; n < 16 * PARTS; n += 32) {
+          const int row = n / PARTS, column = n % PARTS * 8;
+          float a[8], d[8], x = 0;
+          load_shared_pack(results.address(warp * 16 + row, column), a);
+          load_shared_pack(gradients.address(warp * 16 + row, column), d);
+#pragma unroll
+          for (int e = 0; e < 8; e++) x += a[e] * d[e];
+#pragma unroll
+          for (int e = 1; e < PARTS; e *= 2) x += __shfl_xor_sync(0xffffffffu, x, e);
+          if (n % PARTS == 0) asm volatile("st.shared.f32 [%0], %1;" ::"r"(to + (MOST + row) * 4), "f"(x) : "memory");
+        }
+        if (lane < 16) asm volatile("st.shared.f32 [%0], %1;" ::"r"(to + lane * 4), "f"(l == -INF ? INF : l * LOG2E) : "memory");
+        asm volatile("bar.sync 1, 128;" ::: "memory"); // y may be written over
+      }
+      __syncwarp();
+      if (lane == 0) barrier_arrive(ready + 8 * waiting_stage);
+      waiting = -1;
+    };
+    for (int step = 0; at.more(); step++, at.next_tile()) {
+      const int item = at.item, b = item / heads, h = item - b * heads, i = at.tile * 64;
+      if (threadIdx.x % 128 == 0) {
+        const u32 to = stream + stage * 2 * Box::BYTES;
+        barrier_wait(empty + 8 * stage, parity ^ 1);
+        barrier_expect(full + 8 * stage, 2 * Box::BYTES);
+        copy_box(to, &all_q, b * queries + i, h * D, full + 8 * stage);
+        copy_box(to + Box::BYTES, &all_dy, b * queries + i, h * D, full + 8 * stage);
+      }
+      asm volatile("bar.sync 1, 128;" ::: "memory"); // none is a tile ahead
+      finish();
+      if (item != before) rows_at ^= 1, before = item;
+      waiting = i, waiting_stage = stage, waiting_parity = parity, waiting_first = at.last_block(at.tile) == at.block;
+      if (waiting_first) {
+        if (threadIdx.x % 128 == 0) {
+          barrier_expect(full_y, Box::BYTES);
+          copy_box(results.at, &all_y, b * queries + i, h * D, full_y);
+        }
+        if (lane < 16) l = lse[(i64)item * queries + i + warp * 16 + lane];
+      }
+      if (++stage == STAGES) stage = 0, parity ^= 1;
+      if (step - added >= STAGES - 1) add_up();
+    }
+    finish();
+    while (adding.more()) add_up();
+  } else {
+    asm volatile("setmaxnreg.inc.sync.aligned.u32 144;");
+    int step = 0, stage = 0; // step: all so far
+    u32 parity = 0, owed = 0; // owed: the barrier of keys whose memory results go out through
+    auto wait_results = [&] {
+      if (!owed) return;
+      if (threadIdx.x % 128 == 0) {
+        wait_stores<0>();
+        barrier_arrive(owed);
+      }
+      owed = 0;
+      warpgroup_barrier(group);
+    };
+    const float scale2 = scale * LOG2E;
+    for (at.item = blockIdx.x, at.pass = 0; at.more(); at.item += gridDim.x) {
+      const int b = at.item / heads, h = at.item - b * heads;
+      const Rule u = at.rule();
+      bool any = false;
+      bf16 *dk_head = head(dk_out, b, keys, heads, h, D), *dv_head = head(dv_out, b, keys, heads, h, D);
+      at.limit = u.limit;
+      for (at.block = (keys + BLOCK - 1) / BLOCK - 1; at.block >= 0; at.block--) {
+        const int from = at.first(at.block), to = at.last(at.block), j = at.key(group), place = at.pass % 2;
+        const Box mine{own + (place * GROUPS + group) * 2 * Box::BYTES}, values{mine.at + Box::BYTES};
+        if (from >= to) { // no query sees these keys
+          for (int n = threadIdx.x % 128; n < 64 * (D / 8); n += 128) {
+            const i64 to = (i64)(j + n / (D / 8)) * heads * D + n % (D / 8) * 8;
+            const float none[8] = {};
+            if (j < keys) store_pack(dk_head + to, none), store_pack(dv_head + to, none);
+          }
+          continue;
+        }
+        float sum[D / 8][4], sum_v[D / 8][4];
+        clear(sum);
+        clear(sum_v);
+        if (!any) rows_at ^= 1, any = true;
+        barrier_wait(full_keys + 8 * place, at.pass / 2 % 2);
+        for (int t = from; t < to; t++, step++) {
+          const int i = t * 64, slot = step % 2;
+          barrier_wait(full + 8 * stage, parity);
+          if (!u.none(i, i + 64, j, j + 64)) {
+            const Box tile{stream + stage * 2 * Box::BYTES}, gradients{tile.at + Box::BYTES};
+            const Slopes out{slopes + (slot * GROUPS + group) * Slopes::BYTES};
+            const u32 pair = rows + (rows_at * 2 * MOST + i + lane % 4 * 2) * 4;
+            float s[8][4], dp[8][4];
+            u32 p[4][4], ds[4][4];
+            begin_products();
+#pragma unroll
+            for (int c = 0; c < D; c += 16) {
+              if (c == 0) Wgmma<64, 0>::run(s[0], mine.descriptor(0, c), tile.descriptor(0, c));
+              else Wgmma<64, 1>::run(s[0], mine.descriptor(0, c), tile.descriptor(0, c));
+            }
+            end_products();
+            barrier_wait(ready + 8 * stage, parity);
+            wait_products<0>();
+            arrived(s);
+            const float factor = logits<64, true>(s, u, i, j, keys, bias, scale2);
+#pragma unroll
+            for (int c = 0; c < 8; c++) {
+              float l[2];
+              load_pair(l, pair + c * 32);
+#pragma unroll
+              for (int e = 0; e < 4; e++) s[c][e] = exp2_fast(s[c][e] * factor - l[e % 2]);
+            }
+            round_left<64>(p, s);
+            wait_results();
+            begin_products();
+#pragma unroll
+            for (int c = 0; c < D; c += 16) {
+              if (c == 0) Wgmma<64, 0>::run(dp[0], values.descriptor(0, c), gradients.descriptor(0, c));
+              else Wgmma<64, 1>::run(dp[0], values.descriptor(0, c), gradients.descriptor(0, c));
+            }
+            end_products();
+#pragma unroll
+            for (int c = 0; c < 4; c++) Wgmma<D, 1>::run(sum_v[0], p[c], gradients.descriptor(c * 16, 0));
+            end_products();
+            wait_products<1>();
+            arrived(dp);
+#pragma unroll
+            for (int c = 0; c < 8; c++) {
+              float x[2];
+              load_pair(x, pair + MOST * 4 + c * 32);
+              const u32 *q = p[c / 2] + c % 2 * 2;
+              dp[c][0] = low_bf16(q[0]) * (dp[c][0] - x[0]), dp[c][1] = high_bf16(q[0]) * (dp[c][1] - x[1]);
+              dp[c][2] = low_bf16(q[1]) * (dp[c][2] - x[0]), dp[c][3] = high_bf16(q[1]) * (dp[c][3] - x[1]);
+            }
+            round_left<64>(ds, dp);
+            begin_products();
+#pragma unroll
+            for (int c = 0; c < 4; c++) Wgmma<D, 1>::run(sum[0], ds[c], tile.descriptor(c * 16, 0));
+            end_products();
+            if (step >= 2) barrier_wait(empty_slopes + 8 * slot, (step / 2 - 1) % 2);
+            store_box_rows<64>(out, ds);
+            show_writes();
+            __syncwarp();
+            if (lane == 0) barrier_arrive(full_slopes + 8 * slot);
+            wait_products<0>();
+            arrived(sum);
+            arrived(sum_v);
+          } else {
+            wait_results(); // here too: the keys that come next are waited for
+            if (step >= 2) barrier_wait(empty_slopes + 8 * slot, (step / 2 - 1) % 2);
+            if (lane == 0) barrier_arrive(full_slopes + 8 * slot);
+          }
+          if (lane == 0) barrier_arrive(empty + 8 * stage);
+          if (++stage == STAGES) stage = 0, parity ^= 1;
+        }
+        // Results go out through the values' memory and through the next place of the warpgroup's gradients of logits.
+        if (step >= 2) barrier_wait(empty_slopes + 8 * (step % 2), (step / 2 - 1) % 2);
+        wait_results();
+        u32 rounded[D / 16][4];
+        const Box out{slopes + (step % 2 * GROUPS + group) * Slopes::BYTES};
+        warpgroup_barrier(group);
+        round_left<D>(rounded, sum_v);
+        store_box_rows<D>(values, rounded);
+#pragma unroll
+        for (int c = 0; c < D / 8; c++)
+#pragma unroll
+          for (int e = 0; e < 4; e++) sum[c][e] *= scale;
+        round_left<D>(rounded, sum);
+        store_box_rows<D>(out, rounded);
+        show_writes();
+        warpgroup_barrier(group);
+        if (threadIdx.x % 128 == 0 && j < keys) {
+          store_box(&all_dv, values.at, b * keys + j, h * D);
+          store_box(&all_dk, out.at, b * keys + j, h * D);
+        }
+        owed = empty_keys + 8 * place;
+        at.pass++;
+      }
+      for (int t = 0; t < queries / 64; t++) { // queries that see no key
+        if (at.first_block(t) <= at.last_block(t)) continue;
+        for (int n = threadIdx.x; n < 64 * D; n += THREADS) dq[((i64)(b * queries + t * 64 + n / D) * heads + h) * D + n % D].bits = 0;
+      }
+    }
+    if (threadIdx.x % 128 == 0) wait_stores<0>();
+  }
+}

@@ -1,0 +1,34 @@
+// Boxes of matrices in bfloat16, which a Hopper's copying engine takes between memory and shared memory, and the barriers in shared memory
+// that tell of their arrival. A barrier's phase ends when so many threads have arrived and what they expect is there.
+
+// Map is how the copying engine sees a matrix.
+struct alignas(64) Map { u64 words[16]; };
+
+__device__ __forceinline__ void barrier_init(u32 at, int count) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(at), "r"(count) : "memory");
+}
+__device__ __forceinline__ void barrier_expect(u32 at, int bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(at), "r"(bytes) : "memory");
+}
+__device__ __forceinline__ void barrier_wait(u32 at, u32 parity) {
+  asm volatile(
+      "{ .reg .pred p;\n"
+      "again: mbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n"
+      "@p bra done;\nbra again;\ndone: }" ::"r"(at), "r"(parity) : "memory");
+}
+__device__ __forceinline__ void barrier_arrive(u32 at) { asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(at) : "memory"); }
+// Copies the box at (row, column) of a matrix.
+__device__ __forceinline__ void copy_box(u32 to, const Map* from, int row, int column, u32 barrier) {
+  asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(to), "l"(from),
+               "r"(column), "r"(row), "r"(barrier) : "memory");
+}
+// Copies a box from shared memory to a matrix, where it is in it.
+__device__ __forceinline__ void store_box(const Map* to, u32 from, int row, int column) {
+  asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%1, %2}], [%3];\ncp.async.bulk.commit_group;" ::"l"(to), "r"(column), "r"(row), "r"(from)
+               : "memory");
+}
+// Waits until at most LEFT boxes that this thread stores are still read from shared memory.
+template <int LEFT> __device__ __forceinline__ void wait_stores() {
+  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(LEFT) : "memory");
+}
+__device__ __forceinline__ void warpgroup_barrier(int group) { asm volatile("bar.sync %0, 128;" ::"r"(2 + group) : "memory"); }
