@@ -39,9 +39,9 @@ func TestRecomputeBlock(t *testing.T) {
 				if c := g.config(t); i%3 == 0 && c.Teacher == nil {
 					o.LossChunks = g.Batch
 				}
-				want := g.dropped(t, rt, o)
+				want := g.dropped(t, rt, o, 1)
 				o.Recompute = "block"
-				got := g.dropped(t, rt, o)
+				got := g.dropped(t, rt, o, 1)
 				square := 0.0
 				for name, w := range want {
 					for _, x := range w {
@@ -75,8 +75,8 @@ func TestRecomputeBlock(t *testing.T) {
 }
 
 // dropped are a case's gradients by parameter, and its loss under "", with a tenth dropped where the case itself
-// drops nothing.
-func (g golden) dropped(t *testing.T, rt *runtime.Runtime, o program.Options) map[string][]float32 {
+// drops nothing. The batch runs in so many parts, of the program's batch each.
+func (g golden) dropped(t *testing.T, rt *runtime.Runtime, o program.Options, parts int) map[string][]float32 {
 	t.Helper()
 	folder, c := t.TempDir(), g.config(t)
 	if c.Dropout.Rate == 0 {
@@ -89,7 +89,7 @@ func (g golden) dropped(t *testing.T, rt *runtime.Runtime, o program.Options) ma
 	if d := m.Graphs["grad"]; (d.Recomputed > 0) != (o.Recompute == "block") {
 		t.Errorf("recompute %q: %d nodes of %d computed anew", o.Recompute, d.Recomputed, d.Nodes)
 	}
-	e, err := NewEngine(rt, folder, EngineOptions{NoUpdate: true, Replicas: 1})
+	e, err := NewEngine(rt, folder, EngineOptions{NoUpdate: true, Replicas: min(2, parts)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,13 @@ func (g golden) dropped(t *testing.T, rt *runtime.Runtime, o program.Options) ma
 		upload(t, e.views[p.Name], p.values(t))
 	}
 	g.prune(t, e, g.Prune.Sparsity, g.Prune.Masked)
-	sums, err := micro(e, g.batch())
+	if err := e.Feed(parted{e.Shapes(), g.batch()}); err != nil {
+		t.Fatal(err)
+	}
+	sums, err := e.Accumulate(1, 0, int64(parts))
+	if err == nil {
+		err = e.Merge()
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,93 @@
+package trainloop
+
+import (
+	"fmt"
+	"math"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"march/graphgen"
+	"march/trainloop/corpus"
+	"march/variants/program"
+)
+
+// parted gives a batch in parts of fewer sequences.
+type parted struct {
+	shapes corpus.Shapes
+	whole  *corpus.Batch
+}
+
+func (p parted) Shapes() corpus.Shapes { return p.shapes }
+
+func (p parted) Fill(micro int64, b *corpus.Batch) {
+	for _, name := range corpus.Arrays() {
+		n := int64(len(b.Array(name)))
+		if n > 0 {
+			copy(b.Array(name), p.whole.Array(name)[micro*n:])
+		}
+	}
+}
+
+// TestParts: of every model, with dropout, losses and gradients of a batch that is cut into single sequences, which run
+// several at once, are those of the whole batch, but for rounding.
+func TestParts(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(goldens, "*", "case.json"))
+	if err != nil || len(files) < 100 {
+		t.Fatalf("found %d goldens in %s, want more than 100: %v", len(files), goldens, err)
+	}
+	rt := openRuntime(t)
+	var lock sync.Mutex
+	parts, worst := 0, 0.0
+	t.Run("cases", func(t *testing.T) {
+		for i, file := range files {
+			target := graphgen.StockTargets()[i%2]
+			t.Run(fmt.Sprintf("%s/%s", filepath.Base(filepath.Dir(file)), target), func(t *testing.T) {
+				t.Parallel()
+				g, _ := readGolden(t, filepath.Dir(file))
+				o := program.Options{Target: target, Batch: g.Batch, Length: g.Seq, DecoderLength: g.DecoderSeq, Graphs: []string{"grad"}}
+				want := g.dropped(t, rt, o, 1)
+				o.Batch = 1
+				got := g.dropped(t, rt, o, g.Batch)
+				square := 0.0
+				for name, w := range want {
+					for _, x := range w {
+						if name != "" {
+							square += float64(x) * float64(x)
+						}
+					}
+				}
+				lock.Lock()
+				defer lock.Unlock()
+				parts += g.Batch
+				for name, w := range want {
+					norm := math.Sqrt(square)
+					if name == "" {
+						norm = float64(w[0])
+					}
+					off := 0.0
+					for j, x := range w {
+						off = max(off, math.Abs(float64(got[name][j]-x))/norm)
+					}
+					worst = max(worst, off)
+					if !(off <= 2e-6) {
+						t.Errorf("%q is off by %.2g of the whole", name, off)
+					}
+				}
+			})
+		}
+	})
+	t.Logf("%d models in %d parts: losses and gradients within %.1e of the whole", len(files), parts, worst)
+}
+
+// TestPartsOf: a divisor of the sequences, as many as there are threads at most, and enough tokens in each.
+func TestPartsOf(t *testing.T) {
+	for _, c := range []struct{ sequences, length, threads, want int }{
+		{4, 128, 1, 1}, {4, 128, 2, 2}, {4, 128, 3, 2}, {4, 128, 16, 4}, {32, 512, 12, 8}, {6, 128, 4, 3}, {1, 4096, 8, 1}, {7, 128, 2, 1},
+		{4, 32, 2, 2}, {4, 32, 4, 2}, {4, 16, 4, 1}, {1, 8, 2, 1},
+	} {
+		if got := Parts(c.sequences, c.length, c.threads); got != c.want {
+			t.Errorf("%d sequences of %d tokens on %d threads: %d parts, wanted %d", c.sequences, c.length, c.threads, got, c.want)
+		}
+	}
+}
