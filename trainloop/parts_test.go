@@ -2,7 +2,6 @@ package trainloop
 
 import (
 	"fmt"
-	"math"
 	"path/filepath"
 	"regexp"
 	"sync"
@@ -57,26 +56,10 @@ func TestParts(t *testing.T) {
 				want := g.dropped(t, rt, o, 1)
 				o.Batch = 1
 				got := g.dropped(t, rt, o, g.Batch)
-				square := 0.0
-				for name, w := range want {
-					for _, x := range w {
-						if name != "" {
-							square += float64(x) * float64(x)
-						}
-					}
-				}
 				lock.Lock()
 				defer lock.Unlock()
 				parts += g.Batch
-				for name, w := range want {
-					norm := math.Sqrt(square)
-					if name == "" {
-						norm = float64(w[0])
-					}
-					off := 0.0
-					for j, x := range w {
-						off = max(off, math.Abs(float64(got[name][j]-x))/norm)
-					}
+				for name, off := range apart(got, want) {
 					worst = max(worst, off)
 					if !(off <= 2e-6) {
 						t.Errorf("%q is off by %.2g of the whole", name, off)

@@ -42,24 +42,9 @@ func TestRecomputeBlock(t *testing.T) {
 				want := g.dropped(t, rt, o, 1)
 				o.Recompute = "block"
 				got := g.dropped(t, rt, o, 1)
-				square := 0.0
-				for name, w := range want {
-					for _, x := range w {
-						if name != "" {
-							square += float64(x) * float64(x)
-						}
-					}
-				}
 				lock.Lock()
 				defer lock.Unlock()
-				for name, w := range want {
-					off, norm := 0.0, math.Sqrt(square)
-					if name == "" {
-						norm = float64(w[0])
-					}
-					for j, x := range w {
-						off = max(off, math.Abs(float64(got[name][j]-x))/norm)
-					}
+				for name, off := range apart(got, want) {
 					if all++; off == 0 {
 						equal++
 					}
@@ -72,6 +57,31 @@ func TestRecomputeBlock(t *testing.T) {
 		}
 	})
 	t.Logf("%d models: %d of %d losses and gradients equal to the last bit, the others within %.1e of the whole gradient", len(files), equal, all, worst)
+}
+
+// apart is by how much each of dropped's gradients differs at most, as a share of the whole gradient's norm, and the loss of itself.
+func apart(got, want map[string][]float32) map[string]float64 {
+	square := 0.0
+	for name, w := range want {
+		for _, x := range w {
+			if name != "" {
+				square += float64(x) * float64(x)
+			}
+		}
+	}
+	list := map[string]float64{}
+	for name, w := range want {
+		norm := math.Sqrt(square)
+		if name == "" {
+			norm = float64(w[0])
+		}
+		off := 0.0
+		for j, x := range w {
+			off = max(off, math.Abs(float64(got[name][j]-x))/norm)
+		}
+		list[name] = off
+	}
+	return list
 }
 
 // dropped are a case's gradients by parameter, and its loss under "", with a tenth dropped where the case itself
