@@ -10,7 +10,8 @@ const turnedHead = 32
 // turns reports whether the attention is computed so.
 func (a Attention) turns(in []*Tensor, t Target) bool {
 	q, v := in[0], in[2]
-	return t == ORT && !q.g.gpu && q.DType() == Float32 && a.groups() == 1 && !a.Recompute && q.Dim(1) <= turnedHead*a.Heads && v.Dim(1) <= turnedHead*a.Heads &&
+	static := q.Shape().Static() && in[1].Shape().Static() // as in graphs that train; others run wherever, on few positions, too
+	return t == ORT && static && !q.g.gpu && q.DType() == Float32 && a.groups() == 1 && !a.Recompute && q.Dim(1) <= turnedHead*a.Heads && v.Dim(1) <= turnedHead*a.Heads &&
 		len(a.blocks(in)) == 1
 }
 
@@ -42,7 +43,7 @@ func (a Attention) turnedGrad(g *Graph, t Target, in []*Tensor, dy *Tensor) []*T
 	sums := Transpose(ReduceSum(a.heads(Mul(a.turnedAttend(g, t, in), dy), a.Queries, a.Heads), true, -1), 0, 2, 1, 3) // [B,H,Sq,1]
 	softmax := a.turnedProbabilities(g, t, q, k, in)
 	var dp *Tensor // less the row sums
-	if static := sums.Shape().Static() && v.Shape().Static(); in[5] == nil && static {
+	if in[5] == nil {
 		// As a further row of the factors.
 		less := Reshape(Neg(sums), a.Batch, a.Heads, 1, a.Queries)
 		dp = t.product(Concat(2, dyh, less), Concat(2, v, g.Fill(v.DType(), 1, a.Batch, a.Heads, 1, a.Keys)), true, false, 1)

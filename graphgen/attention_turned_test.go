@@ -62,7 +62,7 @@ func TestRowSums(t *testing.T) {
 		y := Add(Tanh(Add(x, b)), b)
 		loss := sum(Mul(y, y))
 		g.Output("new", gradientsOf(t, loss, map[*Tensor]*Tensor{b: before}, b)[0])
-		p, err := g.Compile(Portable)
+		p, err := g.Compile(ORT)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -28,7 +28,7 @@ import (
 // smallRun are the arguments of a training run that takes seconds.
 func smallRun(data, out string, more ...string) []string {
 	return append([]string{"train", "--variant", "deep_cycle_rev", "--set", "d=24", "--set", "heads=3", "--set", "qkv_dim=8", "--set", "ff=48",
-		"--set", "vocab=400", "--set", "length=32", "--tokens-per-step", "128", "--steps", "240", "--save-every", "10", "--threads", "2",
+		"--set", "vocab=400", "--set", "length=32", "--tokens-per-step", "128", "--steps", "240", "--save-every", "10", "--device", "cpu", "--threads", "2",
 		"--data", data, "--out", out}, more...)
 }
 

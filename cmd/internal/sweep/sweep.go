@@ -93,9 +93,12 @@ func CellDir(out string, v variants.Variant, seed uint64) string {
 func ProgramDir(run string) string { return filepath.Join(run, "program") }
 
 // DefaultBatch is the micro-batch of a model that nobody asked for one: a step's sequences, as far as program.DefaultBatch
-// goes, on a CPU in parts that run at once. whole is without the parts.
+// goes, on a CPU in parts that run at once, unless a step has a micro-batch for each thread anyway. whole is without the parts.
 func (l *Lab) DefaultBatch(c variants.Config) (batch, whole int) {
 	whole = program.DefaultBatch(c, c.Length)
+	if n := c.Training.TokensPerStep / (whole * c.Length); trainloop.ReplicasOn(l.Runtime, int64(n)) == l.Runtime.Threads() {
+		return whole, whole // there are enough of them
+	}
 	return whole / trainloop.PartsOn(l.Runtime, whole, c.Length), whole
 }
 
