@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 WORK = ROOT / "bin" / "examples"
 RATE, STEPS, BOUND = 0.003, 20, 1e-4
-MODEL = ["--variant", "baseline", "--scale", "tiny", "--set", "length=32", "--set", "training.tokens_per_step=128"]
+MODEL = ["--variant", "baseline", "--scale", "tiny", "--batch", "4", "--set", "length=32", "--set", "training.tokens_per_step=128"]
 CONSTANT = ["--rate", str(RATE), "--set", "training.schedule=constant", "--set", "training.warmup=0", "--steps", str(STEPS)]
 PAGE = ["--variant", "baseline", "--scale", "tiny", "--vocab", "256", "--batch", "4", "--set", "length=64", "--set", "d=64", "--set", "heads=4",
         "--set", "qkv_dim=16", "--set", "ff=256", "--set", "share.unique=2", "--set", "share.uses=2"]

@@ -59,8 +59,8 @@ type symbol struct {
 // New returns an empty graph.
 func New() *Graph { return &Graph{unique: map[string][]*Tensor{}} }
 
-// ForGPU says that the graph is to run on a GPU: of large arrays in float32 compiled graphs then compute what a GPU is
-// quicker with and a CPU slower. The results are the same to float32's rounding, but for the slopes of a GELU ([slopeFineness]).
+// ForGPU says that the graph is to run on a GPU: compiled graphs in float32 then compute what a GPU is
+// quicker with and a CPU slower, and dropout's seeds have no parts ([DropoutPart]). The results are the same to float32's rounding, but for the slopes of a GELU ([slopeFineness]).
 func (g *Graph) ForGPU() { g.gpu = true }
 
 // onGPU reports a large array in float32 of a graph for a GPU.

@@ -108,8 +108,11 @@ var _ = register(&Op{
 	},
 	Lower: func(g *Graph, n *Node, t Target) []*Tensor {
 		a, dy := n.attention(), n.In[7]
-		if a.flashes(n, t) {
+		switch {
+		case a.flashes(n, t):
 			return a.flashGrad(n)
+		case a.turns(n.In, t):
+			return a.turnedGrad(g, t, n.In, dy)
 		}
 		qh, kh, vh := a.split(n.In[0], a.Queries, a.Heads), a.split(n.In[1], a.Keys, a.KVHeads), a.split(n.In[2], a.Keys, a.KVHeads)
 		dyh := a.split(dy, a.Queries, a.Heads)
@@ -132,7 +135,7 @@ var _ = register(&Op{
 			if a.Recompute {
 				seen = after(q, dyb)
 			}
-			softmax := b.probabilities(g, seen, k, n.In, t)
+			softmax := b.probabilities(g, t.product(seen, k, false, true, a.Scale), n.In)
 			p := b.dropped(softmax, n.In[5])
 			switch {
 			case kernel:
@@ -148,12 +151,16 @@ var _ = register(&Op{
 		}
 		out := []*Tensor{a.merge(Concat(qh.Rank()-2, dq...), a.Queries), a.mergeKV(dk.sum()), a.mergeKV(dv.sum())}
 		if bias := n.In[3]; bias != nil { // then there is one block
-			d := ReduceSum(ds, false, 0)
-			out = append(out, sumTo(Reshape(d, a.Heads, a.Queries, a.Keys), bias.Shape()))
+			out = append(out, a.biasGrad(ds, bias))
 		}
 		return out
 	},
 })
+
+// biasGrad sums the gradient of the logits.
+func (a Attention) biasGrad(ds, bias *Tensor) *Tensor {
+	return sumTo(Reshape(ReduceSum(ds, false, 0), a.Heads, a.Queries, a.Keys), bias.Shape())
+}
 
 // after is x as a value of its own that exists only once the others do: a node that reads it is
 // not the equal node that reads x, neither here nor to a runtime that joins equal nodes. It adds
@@ -176,10 +183,13 @@ func after(x *Tensor, others ...*Tensor) *Tensor {
 
 // attend is the forward pass, [B·Sq, H·dv].
 func (a Attention) attend(g *Graph, t Target, in []*Tensor) *Tensor {
+	if a.turns(in, t) {
+		return a.turnedAttend(g, t, in)
+	}
 	qh, kh, vh := a.split(in[0], a.Queries, a.Heads), a.split(in[1], a.Keys, a.KVHeads), a.split(in[2], a.Keys, a.KVHeads)
 	var y []*Tensor
 	for _, b := range a.blocks(in) {
-		p := b.dropped(b.probabilities(g, b.queries(qh), b.keys(kh), in, t), in[5])
+		p := b.dropped(b.probabilities(g, t.product(b.queries(qh), b.keys(kh), false, true, a.Scale), in), in[5])
 		y = append(y, t.product(p, b.keys(vh), false, false, 1))
 	}
 	return a.merge(Concat(qh.Rank()-2, y...), a.Queries)
@@ -266,10 +276,9 @@ func (a Attention) mergeKV(x *Tensor) *Tensor {
 	return Reshape(Transpose(x, 0, 2, 1, 3), x.g.Product(a.Batch, a.Keys), a.KVHeads*x.Dim(-1))
 }
 
-// probabilities is softmax(scale·q·kᵀ + bias + mask), [B, heads…, Sq, Sk], of heads.
-func (a block) probabilities(g *Graph, q, k *Tensor, in []*Tensor, t Target) *Tensor {
+// probabilities is softmax(s + bias + mask), [B, heads…, Sq, Sk], of heads, for s = scale·q·kᵀ.
+func (a block) probabilities(g *Graph, s *Tensor, in []*Tensor) *Tensor {
 	bias, lengths, documents := in[3], in[4], in[6]
-	s := t.product(q, k, false, true, a.Scale)
 	if bias != nil {
 		if a.groups() > 1 && bias.Dim(0) > 1 {
 			bias = Reshape(bias, a.KVHeads, a.groups(), a.Queries, a.Keys)

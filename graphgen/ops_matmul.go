@@ -50,6 +50,9 @@ var _ = register(&Op{
 		return []*Tensor{da, db, dy}
 	},
 	FLOPs: func(n *Node) int64 {
+		if n.Attrs.bool("_sum") {
+			return 0 // no product of the model's
+		}
 		m, k := matrixShape(n.In[0], n.Attrs.bool("transA"))
 		return 2 * int64(m) * int64(k) * int64(n.Out[0].Dim(1))
 	},

@@ -10,6 +10,7 @@ type rule struct {
 
 var rules = []rule{
 	{"add-into-gemm", addIntoGemm},
+	{"add-into-row", addIntoRow},
 	{"add-into-scatter", addIntoScatter},
 	{"flat-broadcast", flatBroadcast},
 	{"add-into-sum", addIntoSum},
@@ -50,6 +51,32 @@ func rewrite(src *Graph) *Graph {
 func addIntoGemm(n *Node, in []*Tensor, uses map[*Tensor]int) *Tensor {
 	return foldAddend(n, in, uses, func(p *Node) bool { return p.Op.Name == "Gemm" && p.In[2] == nil },
 		func(p *Node, x *Tensor) *Tensor { return one("Gemm", p.Attrs, p.In[0], p.In[1], x) })
+}
+
+// addIntoRow is addIntoGemm for the vector that a product with one row is: X + row(A·B) is row(Gemm(A, B, X)), for X of [n]
+// spreads to [1,n]; and where X is such a row itself, that need not become a vector first.
+func addIntoRow(n *Node, in []*Tensor, uses map[*Tensor]int) *Tensor {
+	row := func(t *Tensor) *Tensor { // [1,n] that the vector t is made of
+		if t.node == nil || t.node.Op.Name != "Reshape" || t.Rank() != 1 {
+			return nil
+		}
+		if r := t.node.In[0]; r.Rank() == 2 && r.Dim(0) == 1 && r.node != nil && r.node.Op.Name == "Gemm" {
+			return r
+		}
+		return nil
+	}
+	return foldAddend(n, in, uses,
+		func(p *Node) bool {
+			r := row(p.Out[0])
+			return r != nil && r.node.In[2] == nil
+		},
+		func(p *Node, x *Tensor) *Tensor {
+			g := row(p.Out[0]).node
+			if r := row(x); r != nil {
+				x = r
+			}
+			return Reshape(one("Gemm", g.Attrs, g.In[0], g.In[1], x), p.Out[0].Dim(0))
+		})
 }
 
 // addIntoScatter turns X + scatter(Y, …) into scatter(X + Y, …): Y is zero, or what another

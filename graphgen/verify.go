@@ -156,6 +156,9 @@ func (n *Node) readsBeforeWriting(i int) bool {
 	if out, ok := n.adds(i); ok {
 		return n.Out[out].Shape().Equal(n.In[i].Shape())
 	}
+	if n.Op.Name == "Gemm" && i == 2 && n.Out[0].Dim(0) == 1 && n.In[i].Shape().Elements() == n.Out[0].Shape().Elements() {
+		return true // a vector, as the only row
+	}
 	if !n.In[i].Shape().Equal(n.Out[0].Shape()) {
 		return false
 	}

@@ -199,7 +199,7 @@ func TestFurtherInputs(t *testing.T) {
 	want := trainloop.Sums{Count: n * 10, Further: map[string]float64{"ponder_sum": 0}}
 	for micro := int64(first); micro < first+n; micro++ {
 		m := float64(micro)
-		want.Loss += 6*(m+1) + 100*2*(m+2) + 1000*10*(m+3) + float64(trainloop.DropoutSeed(7, step, micro))/(1<<20)
+		want.Loss += 6*(m+1) + 100*2*(m+2) + 1000*10*(m+3) + float64(graphgen.DropoutPart(trainloop.DropoutSeed(7, step, step-1), micro-first))/(1<<20)
 		want.Further["ponder_sum"] += 0.5 * 10 * (m + 4)
 	}
 	if got.Count != want.Count || math.Abs(got.Loss-want.Loss) > 1e-6*want.Loss || !maps.Equal(got.Further, want.Further) {

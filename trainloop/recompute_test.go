@@ -39,27 +39,12 @@ func TestRecomputeBlock(t *testing.T) {
 				if c := g.config(t); i%3 == 0 && c.Teacher == nil {
 					o.LossChunks = g.Batch
 				}
-				want := g.dropped(t, rt, o)
+				want := g.dropped(t, rt, o, 1)
 				o.Recompute = "block"
-				got := g.dropped(t, rt, o)
-				square := 0.0
-				for name, w := range want {
-					for _, x := range w {
-						if name != "" {
-							square += float64(x) * float64(x)
-						}
-					}
-				}
+				got := g.dropped(t, rt, o, 1)
 				lock.Lock()
 				defer lock.Unlock()
-				for name, w := range want {
-					off, norm := 0.0, math.Sqrt(square)
-					if name == "" {
-						norm = float64(w[0])
-					}
-					for j, x := range w {
-						off = max(off, math.Abs(float64(got[name][j]-x))/norm)
-					}
+				for name, off := range apart(got, want) {
 					if all++; off == 0 {
 						equal++
 					}
@@ -74,9 +59,34 @@ func TestRecomputeBlock(t *testing.T) {
 	t.Logf("%d models: %d of %d losses and gradients equal to the last bit, the others within %.1e of the whole gradient", len(files), equal, all, worst)
 }
 
+// apart is by how much each of dropped's gradients differs at most, as a share of the whole gradient's norm, and the loss of itself.
+func apart(got, want map[string][]float32) map[string]float64 {
+	square := 0.0
+	for name, w := range want {
+		for _, x := range w {
+			if name != "" {
+				square += float64(x) * float64(x)
+			}
+		}
+	}
+	list := map[string]float64{}
+	for name, w := range want {
+		norm := math.Sqrt(square)
+		if name == "" {
+			norm = float64(w[0])
+		}
+		off := 0.0
+		for j, x := range w {
+			off = max(off, math.Abs(float64(got[name][j]-x))/norm)
+		}
+		list[name] = off
+	}
+	return list
+}
+
 // dropped are a case's gradients by parameter, and its loss under "", with a tenth dropped where the case itself
-// drops nothing.
-func (g golden) dropped(t *testing.T, rt *runtime.Runtime, o program.Options) map[string][]float32 {
+// drops nothing. The batch runs in so many parts, of the program's batch each.
+func (g golden) dropped(t *testing.T, rt *runtime.Runtime, o program.Options, parts int) map[string][]float32 {
 	t.Helper()
 	folder, c := t.TempDir(), g.config(t)
 	if c.Dropout.Rate == 0 {
@@ -89,7 +99,7 @@ func (g golden) dropped(t *testing.T, rt *runtime.Runtime, o program.Options) ma
 	if d := m.Graphs["grad"]; (d.Recomputed > 0) != (o.Recompute == "block") {
 		t.Errorf("recompute %q: %d nodes of %d computed anew", o.Recompute, d.Recomputed, d.Nodes)
 	}
-	e, err := NewEngine(rt, folder, EngineOptions{NoUpdate: true, Replicas: 1})
+	e, err := NewEngine(rt, folder, EngineOptions{NoUpdate: true, Replicas: min(2, parts)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +108,13 @@ func (g golden) dropped(t *testing.T, rt *runtime.Runtime, o program.Options) ma
 		upload(t, e.views[p.Name], p.values(t))
 	}
 	g.prune(t, e, g.Prune.Sparsity, g.Prune.Masked)
-	sums, err := micro(e, g.batch())
+	if err := e.Feed(parted{e.Shapes(), g.batch()}); err != nil {
+		t.Fatal(err)
+	}
+	sums, err := e.Accumulate(1, 0, int64(parts))
+	if err == nil {
+		err = e.Merge()
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,8 +26,8 @@ type replica struct {
 }
 
 // Replicas is how many of n micro-batches of a step an engine had best run at once on a
-// number of threads: the largest divisor of n that is no more than the threads. On small
-// models two micro-batches on a thread each are faster than one on two threads: nothing
+// number of threads: the largest divisor of n that is no more than the threads. Two
+// micro-batches on a thread each are faster than one on two threads: nothing
 // waits for another thread, operators that use one thread only run twice at once, and
 // each half stays in its core's cache.
 func Replicas(n int64, threads int) int {
@@ -37,6 +37,30 @@ func Replicas(n int64, threads int) int {
 		}
 	}
 	return 1
+}
+
+// leastTokens is what a part of a micro-batch has at least: products of fewer rows are slower by the row, and the
+// sums of all parts' gradients cost the same however few tokens they are of.
+const leastTokens = 64
+
+// Parts is into how many micro-batches a batch of sequences is best cut on a number of threads, so that they run at
+// once as [Replicas]: the largest divisor of its sequences that is no more than the threads and leaves each part
+// leastTokens tokens. It follows from the shapes and the threads alone, so that a run can be repeated.
+func Parts(sequences, length, threads int) int {
+	for p := min(sequences, threads); p > 1; p-- {
+		if sequences%p == 0 && sequences/p*length >= leastTokens {
+			return p
+		}
+	}
+	return 1
+}
+
+// PartsOn is [Parts] for a runtime's device: a GPU is kept busy by one micro-batch.
+func PartsOn(rt *runtime.Runtime, sequences, length int) int {
+	if rt.GPU() != "" {
+		return 1
+	}
+	return Parts(sequences, length, rt.Threads())
 }
 
 // ReplicasOn is [Replicas] for a runtime's device: a GPU is kept busy by one micro-batch.
@@ -156,7 +180,7 @@ func (e *Engine) bindMerge(o EngineOptions) error {
 var errNoFeed = errors.New("no batches to accumulate: Engine.Feed sets them")
 
 // Accumulate runs forward and backward pass of micro-batches first … first+n−1, counted over the
-// whole run, of optimizer step number step (from 1), and adds their gradients to the sums. The
+// whole run, all those of optimizer step number step (from 1), and adds their gradients to the sums. The
 // micro-batches come from [Engine.Feed], from several goroutines, each filled while the one before
 // it runs.
 //
@@ -177,7 +201,7 @@ func (e *Engine) Accumulate(step, first, n int64) (Sums, error) {
 				if k+at < n {
 					r.feed.ahead(first + k + at)
 				}
-				parts[k], errs[i] = r.run(b, DropoutSeed(e.seed, step, first+k))
+				parts[k], errs[i] = r.run(b, e.dropoutSeed(step, first+k, k))
 			}
 		})
 	}

@@ -66,8 +66,9 @@ func (e *Engine) graph(name string) (*manifest.Graph, error) {
 
 // bindAll loads the program's graphs and binds every replica to the micro-batch graph.
 func (e *Engine) bindAll(dir string, o EngineOptions) error {
+	// All replicas run one session. Its threads are the runs' own, of which each counts as one, and workers that they share.
 	micro := func(cudaGraph string) *loading {
-		l := &loading{graph: "grad", threads: max(1, e.rt.Threads()/len(e.replicas)), o: o}
+		l := &loading{graph: "grad", threads: max(1, e.rt.Threads()-len(e.replicas)+1), o: o}
 		l.o.CUDAGraph = cudaGraph
 		return l
 	}

@@ -68,7 +68,7 @@ func (e *Engine) Step(step, first, n int64, rate float64, more bool) error {
 			r.feed.ahead(k + 1)
 		}
 		labels := countLabels(b)
-		if err := r.queue(b, DropoutSeed(e.seed, step, k)); err != nil {
+		if err := r.queue(b, e.dropoutSeed(step, k, k-first)); err != nil {
 			return err
 		}
 		if err := e.history.micro(r, labels); err != nil {

@@ -28,13 +28,13 @@ func (s *stack) embed(tokens *graphgen.Tensor) (x *graphgen.Tensor) {
 		switch c.Pos.Kind {
 		case "learned":
 			p := s.positions(s.normal("embed.positions", c.Pos.Std, c.Length, c.D))
-			x = graphgen.Add(x, s.drop(s.name+".position", c.Dropout.Rate, p, s.length, c.D))
+			x = graphgen.Add(x, s.dropShared(s.name+".position", c.Dropout.Rate, p, s.length, c.D))
 			if c.Pos.Combine == "average" {
 				x = graphgen.Scale(x, 0.5)
 			}
 		case "sinusoidal":
 			p := s.g.Sinusoids(x.DType(), s.past, s.length, c.D, positionBase)
-			x = graphgen.Add(x, s.drop(s.name+".position", c.Dropout.Rate, p, s.length, c.D))
+			x = graphgen.Add(x, s.dropShared(s.name+".position", c.Dropout.Rate, p, s.length, c.D))
 		}
 		x = graphgen.Reshape(x, s.rows(), c.D)
 		if c.Norm.Embed {

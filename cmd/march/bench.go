@@ -206,7 +206,7 @@ func judge(e *env, runs []record.Run, seeds int, form results.Format) error {
 }
 
 // shares says how many cells run at once and how many threads each has. Models of scale
-// tiny gain little from a second thread, so there each cell has one.
+// tiny have one each: several at once are as fast as one after the other with its steps in parts.
 func shares(atOnce, threads, cells int, scale string) (int, int) {
 	if threads == 0 {
 		threads = runtime.DefaultThreads()

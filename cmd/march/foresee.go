@@ -17,7 +17,6 @@ import (
 	"march/runtime"
 	"march/trainloop"
 	"march/variants"
-	"march/variants/program"
 )
 
 // measured times a few training steps of a model with the micro-batch that it will be trained with: tokens a second. batch is
@@ -26,7 +25,7 @@ import (
 func measured(ctx context.Context, l *sweep.Lab, v variants.Variant, batch, atOnce int) (float64, error) {
 	c, asked := v.Config, batch > 0
 	if !asked {
-		batch = program.DefaultBatch(c, c.Length)
+		batch, _ = l.DefaultBatch(c)
 	}
 	return fitting(ctx, batch, asked, runtime.IsOutOfMemory, func(batch int) (float64, error) {
 		micro := max(1, c.Training.TokensPerStep/(batch*c.Length)) // of a step, which run at once as far as there are threads

@@ -28,7 +28,7 @@ import (
 // smallRun are the arguments of a training run that takes seconds.
 func smallRun(data, out string, more ...string) []string {
 	return append([]string{"train", "--variant", "deep_cycle_rev", "--set", "d=24", "--set", "heads=3", "--set", "qkv_dim=8", "--set", "ff=48",
-		"--set", "vocab=400", "--set", "length=32", "--tokens-per-step", "128", "--steps", "240", "--save-every", "10", "--threads", "2",
+		"--set", "vocab=400", "--set", "length=32", "--tokens-per-step", "128", "--steps", "240", "--save-every", "10", "--device", "cpu", "--threads", "2",
 		"--data", data, "--out", out}, more...)
 }
 
@@ -94,6 +94,9 @@ func TestResume(t *testing.T) {
 		t.Fatal(log)
 	}
 	whole := time.Since(began)
+	if s, err := trainloop.ReadSettings(straight); err != nil || s.MicroBatch != 2 {
+		t.Fatalf("on two threads a step of four sequences runs %d at a time, wanted 2 (%v)", s.MicroBatch, err)
+	}
 	r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
 	for i := range 6 {
 		signal := syscall.SIGKILL
@@ -143,7 +146,8 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// TestResumeElsewhere: a run goes on with the operators of another place, as from a GPU to a CPU, and says so.
+// TestResumeElsewhere: a run goes on with the operators of another place, as from a GPU to a CPU, or with other threads, and
+// says so. Its steps stay cut into the micro-batches that it was begun with.
 func TestResumeElsewhere(t *testing.T) {
 	data, run := smallData(t), filepath.Join(t.TempDir(), "run")
 	cmd := exec.Command(os.Args[0], smallRun(data, run, "--target", "portable")...)
@@ -160,13 +164,16 @@ func TestResumeElsewhere(t *testing.T) {
 	if err := cmd.Wait(); err == nil {
 		t.Fatal("the run was done before it could be stopped in the middle")
 	}
-	code, out, log := march(t, smallRun(data, run, "--resume", "--target", "ort")...)
-	if code != 0 || !strings.Contains(log, `target (was "portable", now "ort")`) {
+	code, out, log := march(t, smallRun(data, run, "--resume", "--target", "ort", "--threads", "1")...)
+	if code != 0 || !strings.Contains(log, `target (was "portable", now "ort"); threads (was 2, now 1)`) {
 		t.Fatalf("exit code %d, %s%s", code, out, log)
 	}
 	m, err := manifest.Read(sweep.ProgramDir(run))
 	if err != nil || m.Target != "ort" {
 		t.Errorf("the program is for target %v (%v)", m, err)
+	}
+	if s, err := trainloop.ReadSettings(run); err != nil || s.MicroBatch != 2 || m.Batch != 2 {
+		t.Errorf("micro-batches of %d sequences, of a program for %d; wanted 2, as before (%v)", s.MicroBatch, m.Batch, err)
 	}
 }
 

@@ -3,6 +3,7 @@ package conformance
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	g "march/graphgen"
@@ -120,6 +121,13 @@ func TestDropoutMaskIsTheSame(t *testing.T) {
 				if got[i] != want[i] {
 					t.Fatalf("%s: element %d is %t, by the formula %t", target, i, got[i], want[i])
 				}
+			}
+		}
+		const parts = 4 // of a batch: its masks are the batch's
+		for part := range int64(parts) {
+			got := masks(t, target, 0.3, n/parts, []string{"x"}, g.DropoutPart(77, part))[0][0]
+			if !slices.Equal(got, want[part*n/parts:(part+1)*n/parts]) {
+				t.Errorf("%s: part %d of %d has another mask than that share of the whole", target, part, parts)
 			}
 		}
 	}

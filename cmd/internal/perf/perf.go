@@ -84,8 +84,8 @@ type Options struct {
 	LossChunks int    // of program.Options
 	CUDAGraph  string // of trainloop.EngineOptions
 	Optimizer  bool   // clip and take an AdamW step behind each batch
-	// Replicas are parts of the batch that run at once, each on its share of the threads; 0: one for each thread that the
-	// batch divides into, on a CPU, as training runs a step's micro-batches. Of operators' times: one.
+	// Replicas are parts of the batch that run at once, each on its share of the threads; 0: as many as training takes
+	// (trainloop.Parts). Of operators' times: one.
 	Replicas int
 	// MicroBatches are added up in a step; 0: one.
 	MicroBatches int
@@ -217,7 +217,7 @@ func start(ctx context.Context, rt *runtime.Runtime, dir string, w Workload, t g
 	case replicas == 0 && o.Ops:
 		replicas = 1 // operators of two at once wait for each other
 	case replicas == 0:
-		replicas = trainloop.ReplicasOn(rt, int64(w.Batch))
+		replicas = trainloop.PartsOn(rt, w.Batch, w.Length)
 	}
 	if w.Batch%replicas != 0 {
 		return nil, fmt.Errorf("a batch of %d sequences does not divide into %d replicas", w.Batch, replicas)

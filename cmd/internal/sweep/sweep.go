@@ -71,7 +71,7 @@ type Progress struct {
 type Cell struct {
 	Variant variants.Variant
 	Seed    uint64
-	Batch   int    // sequences of a micro-batch; 0: as program.DefaultBatch says
+	Batch   int    // sequences of a micro-batch; 0: as [Lab.DefaultBatch] says
 	Dir     string // the run's folder
 	Teacher string // the folder of the run that the variant learns from; "": it has no teacher
 	Init    string // a Hugging Face folder that the start values are from; "": they are the seed's
@@ -92,6 +92,16 @@ func CellDir(out string, v variants.Variant, seed uint64) string {
 // ProgramDir is the program's folder in a run's.
 func ProgramDir(run string) string { return filepath.Join(run, "program") }
 
+// DefaultBatch is the micro-batch of a model that nobody asked for one: a step's sequences, as far as program.DefaultBatch
+// goes, on a CPU in parts that run at once, unless a step has a micro-batch for each thread anyway. whole is without the parts.
+func (l *Lab) DefaultBatch(c variants.Config) (batch, whole int) {
+	whole = program.DefaultBatch(c, c.Length)
+	if n := c.Training.TokensPerStep / (whole * c.Length); trainloop.ReplicasOn(l.Runtime, int64(n)) == l.Runtime.Threads() {
+		return whole, whole // there are enough of them
+	}
+	return whole / trainloop.PartsOn(l.Runtime, whole, c.Length), whole
+}
+
 // settings are what the cell's run is identified by, all but the teacher, which may be
 // trained later.
 func (l *Lab) settings(c Cell) (trainloop.Settings, error) {
@@ -105,9 +115,10 @@ func (l *Lab) settings(c Cell) (trainloop.Settings, error) {
 		batch = c.tried
 	}
 	if batch == 0 {
-		batch = program.DefaultBatch(cfg, cfg.Length)
-		// A run that found its micro-batch too large has a smaller one.
-		if old, err := trainloop.ReadSettings(c.Dir); err == nil && old.MicroBatch > 0 && batch%old.MicroBatch == 0 {
+		whole := 0
+		batch, whole = l.DefaultBatch(cfg)
+		// A run that goes on keeps its micro-batch: it was begun with other threads, or found its own too large.
+		if old, err := trainloop.ReadSettings(c.Dir); err == nil && old.MicroBatch > 0 && whole%old.MicroBatch == 0 {
 			batch = old.MicroBatch
 		}
 	}
