@@ -123,11 +123,11 @@ func (c *cutter) cut(memory []rowRef) (rows []rowRef, length, decoderLength int)
 	return rows, length, decoderLength
 }
 
-// batchLength rounds the longest sequence of a batch up, so that fewer shapes occur; by at most an
-// eighth, since padding is work too.
+// batchLength rounds the longest sequence of a batch up, so that fewer shapes occur; by at most a
+// sixteenth, since padding is work too.
 func batchLength(inputs, maxLength int) int {
 	multiple := 1
-	for multiple < 16 && multiple*16 <= inputs {
+	for multiple < 16 && multiple*32 <= inputs {
 		multiple *= 2
 	}
 	return min((inputs+multiple-1)/multiple*multiple, maxLength)

@@ -194,7 +194,8 @@ func argMaxBlocks(x *Tensor) *Tensor {
 	}
 	blocks := Reshape(x, n, v/size, size)
 	first := ArgMax(Reshape(ReduceMax(blocks, true, 2), n, v/size)) // [N]
-	block := Reshape(gatherElements(blocks, Expand(Reshape(first, n, 1, 1), n, 1, size)), n, size)
+	at := Add(Mul(x.g.Iota(n), first.like(float64(v/size))), first)
+	block := Embedding(Reshape(x, x.g.Product(n, v/size), size), at)
 	return Add(Mul(first, first.like(float64(size))), ArgMax(block))
 }
 
