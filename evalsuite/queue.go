@@ -83,10 +83,12 @@ func (q *queue) next(ran *job) *job {
 	if q.err = q.ctx.Err(); q.err != nil {
 		return nil
 	}
-	j := &job{}
-	if n := len(q.free); n > 0 {
-		j, q.free = q.free[n-1], q.free[:n-1]
+	if len(q.free) == 0 {
+		q.free = append(q.free, &job{})
 	}
+	last := len(q.free) - 1
+	j := q.free[last]
+	q.free = q.free[:last]
 	j.number, j.scores = q.given, j.scores[:0]
 	q.given++
 	j.rows, j.length, j.decoderLength = q.cutter.cut(j.rows)

@@ -124,11 +124,11 @@ func TestThreads(t *testing.T) {
 				t.Error("scores differ from those of one thread")
 			}
 			big := &ONNXModel{rt: rt, params: map[string]*runtime.Tensor{}}
-			if big.params[embeddingTable], err = rt.NewTensor(runtime.Float32, 200_000, 1); err != nil {
+			if big.params[embeddingTable], err = rt.NewTensor(runtime.Float32, 1<<20, 1); err != nil {
 				t.Fatal(err)
 			}
 			if workers, each := big.share(); workers != 1 || each != threads {
-				t.Errorf("200,000 entries: %d workers of %d threads", workers, each)
+				t.Errorf("2²⁰ entries: %d workers of %d threads", workers, each)
 			}
 		})
 	}
