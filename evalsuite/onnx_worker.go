@@ -40,7 +40,7 @@ type shape struct {
 const (
 	maxShapes    = 64  // bindings kept; the one used longest ago makes room
 	capacityUnit = 512 // so that all arrays begin at a multiple of 4,096 bytes
-	scoredUnit   = 32  // scored positions are made up to a multiple, so that fewer shapes occur
+	scoredUnit   = 32  // see scoredLength
 )
 
 // Architecture is the model's.
@@ -90,11 +90,20 @@ func (w *worker) gather(b *Batch) {
 			w.scored, w.labels = append(w.scored, int64(at)), append(w.labels, label)
 		}
 	}
-	n := min((len(w.scored)+scoredUnit-1)/scoredUnit*scoredUnit, len(b.Labels))
-	for len(w.scored) < max(n, 1) {
+	for n := scoredLength(len(w.scored), len(b.Labels)); len(w.scored) < n; {
 		w.scored, w.labels = append(w.scored, 0), append(w.labels, Unscored)
 	}
 	w.top, w.logprob = resized(w.top, len(w.scored)), resized(w.logprob, len(w.scored))
+}
+
+// scoredLength makes the number of scored positions up to a multiple of scoredUnit, in large batches of more, so that fewer shapes
+// occur; by a sixteenth of the batch's positions at the most, and to no more than those.
+func scoredLength(scored, positions int) int {
+	unit := scoredUnit
+	for unit*32 <= positions {
+		unit *= 2
+	}
+	return max(1, min((scored+unit-1)/unit*unit, positions))
 }
 
 // scatter puts what was found to the positions that were asked for.

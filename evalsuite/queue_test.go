@@ -133,3 +133,11 @@ func TestThreads(t *testing.T) {
 		})
 	}
 }
+
+func TestScoredLength(t *testing.T) {
+	for _, x := range []struct{ scored, positions, want int }{{0, 8, 1}, {3, 8, 8}, {3, 500, 32}, {33, 500, 64}, {499, 500, 500}, {8, 8192, 512}, {8000, 8192, 8192}} {
+		if got := scoredLength(x.scored, x.positions); got != x.want {
+			t.Errorf("%d of %d positions become %d, want %d", x.scored, x.positions, got, x.want)
+		}
+	}
+}
