@@ -88,8 +88,10 @@ func (m *ONNXModel) share() (workers, threads int) {
 	if m.rt.GPU() != "" {
 		return 1, 0
 	}
-	workers = min(m.rt.Threads(), max(1, mostLogits/(4*DefaultBatchTokens*m.vocab())))
-	return workers, m.rt.Threads() / workers
+	all, positions := m.rt.Threads(), max(DefaultBatchTokens, m.maxLength) // one row may be a batch
+	most := max(1, mostLogits/(4*positions*m.vocab()))
+	threads = (all + most - 1) / most
+	return all / threads, threads
 }
 
 // mostLogits is how many bytes the logits of all batches on a CPU may have; about twice as much is used with them.

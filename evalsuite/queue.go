@@ -1,7 +1,10 @@
 package evalsuite
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"runtime/debug"
 	"sync"
 )
 
@@ -18,6 +21,7 @@ type queue struct {
 	added     int          // batches whose scores are in scores
 	waiting   map[int]*job // batches that were run and whose turn it is not yet
 	free      []*job       // whose memory others may have
+	panicked  string       // what the first worker that panicked said; "": none
 	failed    bool         // a batch failed: none is given any more
 	err       error        // of the first batch that failed, or of ctx
 }
@@ -40,11 +44,21 @@ func (q *queue) run(workers []Model) error {
 	}
 	q.work(workers[0])
 	all.Wait()
+	if q.panicked != "" {
+		panic(q.panicked) // where the caller's guard is, and when no worker runs
+	}
 	return q.err
 }
 
-// work runs one batch after the other.
+// work runs one batch after the other. A panic ends all workers' work: see run.
 func (q *queue) work(m Model) {
+	defer func() {
+		if r := recover(); r != nil {
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			q.failed, q.panicked = true, cmp.Or(q.panicked, fmt.Sprintf("%v\n%s", r, debug.Stack()))
+		}
+	}()
 	var b Batch
 	for j := q.next(nil); j != nil; j = q.next(j) {
 		j.err = q.runBatch(m, &b, j)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -22,14 +23,26 @@ func (m parallelModel) Workers() []Model { return m.workers }
 // slowWorker is a worker whose first batch ends when all others' batches have.
 type slowWorker struct {
 	*fakeModel
-	others chan struct{}
-	ran    *atomic.Int64
+	entered, others chan struct{}
+	ran             *atomic.Int64
 }
 
 func (w slowWorker) Eval(b *Batch) error {
 	if w.ran.Add(1) == 1 {
+		close(w.entered)
 		<-w.others
 	}
+	return w.fakeModel.Eval(b)
+}
+
+// patientWorker begins when another has a batch.
+type patientWorker struct {
+	*fakeModel
+	begin chan struct{}
+}
+
+func (w patientWorker) Eval(b *Batch) error {
+	<-w.begin
 	return w.fakeModel.Eval(b)
 }
 
@@ -42,8 +55,8 @@ func TestWorkers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	slow := slowWorker{hashModel(t, maxLength), make(chan struct{}), &atomic.Int64{}}
-	quick := hashModel(t, maxLength)
+	slow := slowWorker{hashModel(t, maxLength), make(chan struct{}), make(chan struct{}), &atomic.Int64{}}
+	quick := patientWorker{hashModel(t, maxLength), slow.entered}
 	quick.after = func(call int) error {
 		if call == len(one.calls)-1 { // all but the slow one's
 			close(slow.others)
@@ -70,14 +83,21 @@ func TestWorkersStop(t *testing.T) {
 	const maxLength = 40
 	sequences, l := randomSequences(300, maxLength), decoders{maxLength: maxLength}
 	good, bad := hashModel(t, maxLength), hashModel(t, maxLength)
-	failed := make(chan struct{})
-	good.after = func(int) error { <-failed; return nil }
-	bad.after = func(call int) error { defer close(failed); return errors.New("out of memory") }
+	good.after = func(int) error { return errors.New("out of memory") }
+	bad.after = good.after
 	if _, _, err := scoreAll(context.Background(), parallelModel{good, []Model{good, bad}}, l, sequences, Options{BatchTokens: 100}); err == nil || err.Error() != "out of memory" {
-		t.Errorf("a worker that fails: %v", err)
+		t.Errorf("workers that fail: %v", err)
 	}
-	if len(bad.calls) != 1 || len(good.calls) > 2 {
-		t.Errorf("%d and %d batches were run around the one that failed", len(good.calls), len(bad.calls))
+	three := []sequence{{tokens: []int32{1, 2}, from: 1}, {tokens: []int32{1, 3}, from: 1}, {tokens: []int32{1, 4}, from: 1}}
+	q := queue{ctx: context.Background(), scores: make([]score, 3), waiting: map[int]*job{},
+		cutter: cutter{layout: l, maxLength: maxLength, budget: 1, sequences: three, queue: []int{0, 1, 2}}}
+	first, second := q.next(nil), q.next(nil)
+	first.err, second.err = errors.New("first"), errors.New("second")
+	if q.next(second) != nil || q.err != nil {
+		t.Errorf("after a batch that failed another is given, or its error counts before its turn: %v", q.err)
+	}
+	if q.next(first) != nil || q.err != first.err {
+		t.Errorf("the error is %v, want that of the first batch", q.err)
 	}
 
 	ctx, stop := context.WithCancel(context.Background())
@@ -140,4 +160,39 @@ func TestScoredLength(t *testing.T) {
 			t.Errorf("%d of %d positions become %d, want %d", x.scored, x.positions, got, x.want)
 		}
 	}
+}
+
+// TestWorkersWithinWord: workers ask for the starts of words at once.
+func TestWorkersWithinWord(t *testing.T) {
+	e := testEncoders(40)
+	e.words = newWordStarts(byteTokenizer{})
+	var sequences []sequence
+	for i := range 300 {
+		sequences = append(sequences, sequence{tokens: []int32{0, int32(2 + i%200), int32(3 + i%90), int32(4+i)%250 + 1}, from: 1, each: true})
+	}
+	m := &constantModel{maxLength: 40}
+	if _, _, err := scoreAll(context.Background(), workersModel{m, []Model{m, &constantModel{maxLength: 40}, &constantModel{maxLength: 40}}}, e, sequences, Options{BatchTokens: 8}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// workersModel is any model with workers.
+type workersModel struct {
+	Model
+	workers []Model
+}
+
+func (m workersModel) Workers() []Model { return m.workers }
+
+// TestWorkersPanic: a worker's panic is the caller's, once all have ended.
+func TestWorkersPanic(t *testing.T) {
+	one, two := hashModel(t, 40), hashModel(t, 40)
+	one.after = func(int) error { panic("a slip") }
+	two.after = one.after
+	defer func() {
+		if r := fmt.Sprint(recover()); !strings.Contains(r, "a slip") || !strings.Contains(r, ".go:") {
+			t.Errorf("recovered %v", r)
+		}
+	}()
+	scoreAll(context.Background(), parallelModel{one, []Model{one, two}}, decoders{maxLength: 40}, randomSequences(300, 40), Options{BatchTokens: 100})
 }

@@ -42,7 +42,7 @@ func checkScores(t *testing.T, rt *runtime.Runtime, dir string, e *trainloop.Eng
 	eval.run()
 	want, wantTop := download[float32](eval, "logprob"), download[int64](eval, "top")
 	for i := range at {
-		if j := at[i]; math.Abs(float64(got[i]-want[j])) > 1e-5 || top[i] != wantTop[j] {
+		if j := at[i]; !(math.Abs(float64(got[i]-want[j])) <= 1e-5) || top[i] != wantTop[j] {
 			t.Fatalf("position %d: score.onnx says %v, %d, eval.onnx %v, %d", j, got[i], top[i], want[j], wantTop[j])
 		}
 	}
