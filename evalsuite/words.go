@@ -29,7 +29,9 @@ const (
 	otherCharacter
 )
 
-func newWordStarts(t Tokenizer) *wordStarts { return &wordStarts{tokenizer: t, edges: map[int32]edges{}} }
+func newWordStarts(t Tokenizer) *wordStarts {
+	return &wordStarts{tokenizer: t, edges: map[int32]edges{}}
+}
 
 // at says whether a word starts with the token next, where previous stands before it.
 func (w *wordStarts) at(previous, next int32) bool {
