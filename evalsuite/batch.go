@@ -37,7 +37,8 @@ type work struct {
 // depend on the set of sequences alone, not on the order they came in. Going from long to short,
 // each batch is as wide as its first sequence and as high as the token budget allows: its shape
 // follows from its length, few shapes occur and they recur. Rows exist only in their batch: an
-// encoder's sentence has as many as it has tokens.
+// encoder's sentence has as many as it has tokens. Batches are run by the model's workers, each as
+// soon as it is free; neither they nor the order of sums depend on how many there are.
 func scoreAll(ctx context.Context, m Model, l layout, sequences []sequence, o Options) ([]score, work, error) {
 	began := time.Now()
 	order := make([]int, 0, len(sequences))
@@ -57,30 +58,14 @@ func scoreAll(ctx context.Context, m Model, l layout, sequences []sequence, o Op
 	starts = append(starts, len(order))
 
 	scores := make([]score, len(sequences))
-	w := work{distinct: len(distinct)}
-	c := cutter{layout: l, maxLength: m.MaxLength(), budget: o.batchTokens(m), sequences: sequences, queue: distinct}
-	var batch Batch
-	for !c.done() {
-		if err := ctx.Err(); err != nil {
-			return nil, w, err
-		}
-		length, decoderLength := c.cut()
-		batch.reset(m.Architecture(), len(c.rows), length, decoderLength)
-		for row, r := range c.rows {
-			l.fill(&batch, row, sequences[r.sequence], r.part)
-		}
-		if err := m.Eval(&batch); err != nil {
-			return nil, w, err
-		}
-		for row, r := range c.rows {
-			if err := batch.addScore(row, &scores[r.sequence]); err != nil {
-				return nil, w, err
-			}
-		}
-		w.positions += len(c.rows) * (length + decoderLength)
-		if o.Progress != nil {
-			o.Progress(c.at, len(distinct))
-		}
+	q := queue{
+		ctx: ctx, progress: o.Progress, scores: scores, waiting: map[int]*job{},
+		cutter: cutter{layout: l, maxLength: m.MaxLength(), budget: o.batchTokens(m), sequences: sequences, queue: distinct},
+	}
+	err := q.run(workersOf(m))
+	w := work{distinct: len(distinct), positions: q.positions}
+	if err != nil {
+		return nil, w, err
 	}
 	for at, i := range distinct {
 		for _, same := range order[starts[at]:starts[at+1]] {
@@ -99,8 +84,7 @@ type cutter struct {
 	sequences []sequence
 	queue     []int // indices of sequences, from long to short
 
-	at, part int      // the next row: sequence queue[at], and which row of it
-	rows     []rowRef // the batch
+	at, part int // the next row: sequence queue[at], and which row of it
 }
 
 // rowRef is a row of a sequence.
@@ -108,42 +92,42 @@ type rowRef struct{ sequence, part int }
 
 func (c *cutter) done() bool { return c.at == len(c.queue) }
 
-// cut takes rows until the budget is used up, at least one, and returns the batch's lengths.
-func (c *cutter) cut() (length, decoderLength int) {
-	c.rows = c.rows[:0]
+// cut takes rows until the budget is used up, at least one, and returns them, in the memory that is given, with the batch's lengths.
+func (c *cutter) cut(memory []rowRef) (rows []rowRef, length, decoderLength int) {
+	rows = memory[:0]
 	for !c.done() {
 		s := c.sequences[c.queue[c.at]]
 		source, target := c.layout.size(s)
-		if len(c.rows) == 0 {
+		if len(rows) == 0 {
 			length = batchLength(source, c.maxLength)
 		}
 		wanted := max(decoderLength, batchLength(target, c.maxLength))
-		room := c.budget/(length+wanted) - len(c.rows)
-		if len(c.rows) == 0 {
+		room := c.budget/(length+wanted) - len(rows)
+		if len(rows) == 0 {
 			room = max(room, 1)
 		}
 		if room <= 0 {
 			break
 		}
 		decoderLength = wanted
-		rows := c.layout.rows(s)
-		for ; c.part < rows && room > 0; room-- {
-			c.rows = append(c.rows, rowRef{c.queue[c.at], c.part})
+		all := c.layout.rows(s)
+		for ; c.part < all && room > 0; room-- {
+			rows = append(rows, rowRef{c.queue[c.at], c.part})
 			c.part++
 		}
-		if c.part < rows {
+		if c.part < all {
 			break
 		}
 		c.at, c.part = c.at+1, 0
 	}
-	return length, decoderLength
+	return rows, length, decoderLength
 }
 
-// batchLength rounds the longest sequence of a batch up, so that fewer shapes occur; by at most an
-// eighth, since padding is work too.
+// batchLength rounds the longest sequence of a batch up, so that fewer shapes occur; by at most a
+// sixteenth, since padding is work too.
 func batchLength(inputs, maxLength int) int {
 	multiple := 1
-	for multiple < 16 && multiple*16 <= inputs {
+	for multiple < 16 && multiple*32 <= inputs {
 		multiple *= 2
 	}
 	return min((inputs+multiple-1)/multiple*multiple, maxLength)

@@ -26,7 +26,7 @@ type layout interface {
 	size(s sequence) (source, target int)
 	// rows is how many rows the sequence takes; its score is their sum. 0: nothing is scored.
 	rows(s sequence) int
-	// fill writes one of the sequence's rows into row of a batch that was reset.
+	// fill writes one of the sequence's rows into row of a batch that was reset. Workers call it at once.
 	fill(b *Batch, row int, s sequence, part int)
 
 	// method says in words how each kind of item is scored.

@@ -29,6 +29,19 @@ type Batching interface {
 	BatchTokens() int
 }
 
+// Parallel is a [Model] that can run several batches at once.
+type Parallel interface {
+	// Workers are models that each run a batch beside the others', with the same results; the model itself may be one.
+	Workers() []Model
+}
+
+func workersOf(m Model) []Model {
+	if p, ok := m.(Parallel); ok {
+		return p.Workers()
+	}
+	return []Model{m}
+}
+
 // Batch is what a model reads and writes: B rows of S positions, in an encoder-decoder with T of
 // the decoder's; all arrays row-major. Labels[b,t] is what position t predicts: the next token in
 // decoders and encoder-decoders, in encoders the token that is masked there. Rows are padded at

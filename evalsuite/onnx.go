@@ -9,44 +9,27 @@ import (
 	"march/variants/manifest"
 )
 
-// ONNXModel is an eval.onnx with its parameters. It may be used by one goroutine at a time.
+// ONNXModel is a score.onnx or eval.onnx with its parameters. It may be used by one goroutine at a time.
 type ONNXModel struct {
 	rt        *runtime.Runtime
 	session   *runtime.Session
 	params    map[string]*runtime.Tensor
+	file      string // "score.onnx" or "eval.onnx", for messages
 	arch      Architecture
 	arrays    []string // the file's inputs and outputs that are no parameters
+	scored    bool     // labels are those of the scored positions
 	maxLength int
-
-	buffer   *runtime.Buffer // the architecture's arrays, one after the other, capacity elements each
-	capacity int
-	shapes   map[shapeKey]*shape
-	clock    int // counts calls of Eval
+	workers   []*worker // at least one
 }
 
-// shapeKey is a batch's Rows, Length and DecoderLength.
-type shapeKey [3]int
-
-// shape is the binding for batches of one shape; arrays that the architecture lacks are nil.
-type shape struct {
-	tokens, lengths, decoder, documents, labels, top, logprob *runtime.Tensor
-
-	binding *runtime.Binding
-	used    int // clock of the last use
-}
-
-const (
-	maxShapes    = 64  // bindings kept; the one used longest ago makes room
-	capacityUnit = 512 // so that all arrays begin at a multiple of 4,096 bytes
-)
-
-// The names in eval.onnx.
+// The names in the files.
 const (
 	tokenInput    = manifest.Tokens
 	lengthInput   = manifest.Lengths
 	decoderInput  = manifest.DecoderTokens
 	documentInput = manifest.Documents
 	labelInput    = manifest.Labels
+	scoredInput   = manifest.Scored
 	logprobOutput = "logprob"
 	topOutput     = "top"
 )
@@ -68,28 +51,66 @@ func elementOf(array string) runtime.ElementType {
 	return runtime.Int64
 }
 
-// NewONNXModel loads eval.onnx and binds the parameters, by name, to its inputs; they are read
+// NewONNXModel loads score.onnx or eval.onnx and binds the parameters, by name, to its inputs; they are read
 // where they lie, so a model that is being trained is scored as it is at the time. maxLength is the
 // number of positions that the model was made for. [ONNXModel.Close] gives everything but the
 // parameters back.
 //
-// Besides parameters the file has the inputs tokens and labels int64 [B,S], and may have documents
-// int64 [B,S]; an encoder also lengths int64 [B]; an encoder-decoder lengths, decoder_tokens and labels int64 [B,T]. The outputs logprob
-// float32 and top int64 have the labels' shape. B, S and T are dynamic. The inputs tell the
+// Besides parameters both files have the input tokens int64 [B,S], and may have documents
+// int64 [B,S]; an encoder also lengths int64 [B]; an encoder-decoder lengths and decoder_tokens int64 [B,T]. In
+// eval.onnx labels are int64 [B,S], in an encoder-decoder [B,T]. In score.onnx scored int64 [M] are the positions that
+// labels int64 [M] belong to, counted through the rows. The outputs logprob
+// float32 and top int64 have the labels' shape. B, S, T and M are dynamic. The inputs tell file and
 // architecture.
-func NewONNXModel(rt *runtime.Runtime, evalOnnx string, params map[string]*runtime.Tensor, maxLength int) (*ONNXModel, error) {
+func NewONNXModel(rt *runtime.Runtime, path string, params map[string]*runtime.Tensor, maxLength int) (*ONNXModel, error) {
 	if maxLength < 1 {
-		return nil, fmt.Errorf("%s: a model of %d positions: want at least 1", evalOnnx, maxLength)
+		return nil, fmt.Errorf("%s: a model of %d positions: want at least 1", path, maxLength)
 	}
-	session, err := rt.Session(evalOnnx, runtime.SessionOptions{})
-	if err != nil {
+	m := &ONNXModel{rt: rt, params: params, maxLength: maxLength}
+	workers, threads := m.share()
+	var err error
+	if m.session, err = rt.Session(path, runtime.SessionOptions{Threads: threads}); err != nil {
 		return nil, err
 	}
-	m := &ONNXModel{rt: rt, session: session, params: params, maxLength: maxLength, shapes: map[shapeKey]*shape{}}
+	for range workers {
+		m.workers = append(m.workers, &worker{model: m, shapes: map[shapeKey]*shape{}})
+	}
 	if err := m.check(); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", evalOnnx, err), m.Close())
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), m.Close())
 	}
 	return m, nil
+}
+
+// share is how many batches run at once, and how many threads each has. On a CPU each thread has a batch of its own: the
+// operators of a small model's batch gain little from a second one. Where logits of that many batches were too
+// much, there are fewer. A GPU has one.
+func (m *ONNXModel) share() (workers, threads int) {
+	if m.rt.GPU() != "" {
+		return 1, 0
+	}
+	all, positions := m.rt.Threads(), max(DefaultBatchTokens, m.maxLength) // one row may be a batch
+	most := max(1, mostLogits/(4*positions*m.vocab()))
+	threads = (all + most - 1) / most
+	return all / threads, threads
+}
+
+// mostLogits is how many bytes the logits of all batches on a CPU may have; about twice as much is used with them.
+const mostLogits = 1 << 30
+
+// Workers are as many as [ONNXModel.share] says. They end with the model.
+func (m *ONNXModel) Workers() (list []Model) {
+	for _, w := range m.workers {
+		list = append(list, w)
+	}
+	return list
+}
+
+// vocab is the number of entries of the vocabulary, 1 where it is not known.
+func (m *ONNXModel) vocab() int {
+	if table := m.params[embeddingTable]; table != nil {
+		return int(table.Shape()[0])
+	}
+	return 1
 }
 
 // check finds the architecture, and what does not fit before the first batch does: names here,
@@ -102,7 +123,10 @@ func (m *ONNXModel) check() error {
 	} else if slices.Contains(inputs, lengthInput) {
 		m.arch = Encoder
 	}
-	m.arrays = slices.Clone(arrays[m.arch])
+	m.arrays, m.file = slices.Clone(arrays[m.arch]), "eval.onnx"
+	if m.scored = slices.Contains(inputs, scoredInput); m.scored {
+		m.arrays, m.file = slices.Insert(m.arrays, 1, scoredInput), "score.onnx"
+	}
 	if m.arch == Decoder && slices.Contains(inputs, documentInput) {
 		m.arrays = slices.Insert(m.arrays, 1, documentInput)
 	}
@@ -118,17 +142,20 @@ func (m *ONNXModel) check() error {
 	}
 	for _, name := range m.arrays {
 		if isOutput(name) && !slices.Contains(outputs, name) {
-			return fmt.Errorf("has no output %s, which the eval.onnx of every %s has", name, m.arch)
+			return fmt.Errorf("has no output %s, which the %s of every %s has", name, m.file, m.arch)
 		}
 		if !isOutput(name) && !slices.Contains(inputs, name) {
-			return fmt.Errorf("has no input %s, which the eval.onnx of every %s has", name, m.arch)
+			return fmt.Errorf("has no input %s, which the %s of every %s has", name, m.file, m.arch)
 		}
 	}
-	key := shapeKey{1, 1, 0}
+	key := shapeKey{rows: 1, length: 1}
 	if m.arch == EncoderDecoder {
-		key[2] = 1
+		key.decoderLength = 1
 	}
-	_, err := m.shape(key)
+	if m.scored {
+		key.scored = 1
+	}
+	_, err := m.workers[0].shape(key)
 	return err
 }
 
@@ -147,11 +174,7 @@ func (m *ONNXModel) BatchTokens() int {
 	if m.rt.GPU() == "" {
 		return DefaultBatchTokens
 	}
-	vocab := 1
-	if table := m.params[embeddingTable]; table != nil {
-		vocab = int(table.Shape()[0])
-	}
-	return gpuBatchTokens(vocab)
+	return gpuBatchTokens(m.vocab())
 }
 
 // gpuBatchTokens are enough positions that a GPU computes for longer than its kernels take to start, with logits of
@@ -167,164 +190,19 @@ const embeddingTable = "embed.tokens"
 // MaxLength is the number of positions that the model was made for.
 func (m *ONNXModel) MaxLength() int { return m.maxLength }
 
-// Eval scores one batch; see [Model]. A shape that occurred before costs the copies in, the run and
-// two copies out.
-func (m *ONNXModel) Eval(b *Batch) error {
-	s, err := m.shape(shapeKey{b.Rows, b.Length, b.DecoderLength})
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(upload(s.tokens, b.Tokens), upload(s.lengths, b.Lengths),
-		upload(s.decoder, b.DecoderTokens), upload(s.documents, b.Documents), upload(s.labels, b.Labels)); err != nil {
-		return err
-	}
-	if err := s.binding.Run(); err != nil {
-		if b.DecoderLength > 0 {
-			return fmt.Errorf("%d sequences of %d and %d tokens: %w", b.Rows, b.Length, b.DecoderLength, err)
-		}
-		return fmt.Errorf("%d sequences of %d tokens: %w", b.Rows, b.Length, err)
-	}
-	return errors.Join(runtime.Download(s.logprob, b.LogProb), runtime.Download(s.top, b.Top))
-}
-
-// upload fills an array that the architecture has.
-func upload(t *runtime.Tensor, from []int64) error {
-	if t == nil {
-		return nil
-	}
-	return runtime.Upload(t, from)
-}
-
-// shape returns the binding for batches of one shape, a kept one where there is one.
-func (m *ONNXModel) shape(key shapeKey) (*shape, error) {
-	if m.session == nil {
-		return nil, errors.New("the model is closed")
-	}
-	m.clock++
-	if s := m.shapes[key]; s != nil {
-		s.used = m.clock
-		return s, nil
-	}
-	if err := m.reserve(key[0] * max(key[1], key[2])); err != nil {
-		return nil, err
-	}
-	if len(m.shapes) >= maxShapes {
-		var oldest shapeKey
-		for k, s := range m.shapes {
-			if old := m.shapes[oldest]; old == nil || s.used < old.used {
-				oldest = k
-			}
-		}
-		if err := m.drop(oldest); err != nil {
-			return nil, err
-		}
-	}
-	s := &shape{used: m.clock}
-	inputs, outputs := map[string]*runtime.Tensor{}, map[string]*runtime.Tensor{}
-	for name, t := range m.params {
-		inputs[name] = t
-	}
-	rows, length, labels := int64(key[0]), int64(key[1]), int64(key[1])
-	if m.arch == EncoderDecoder {
-		labels = int64(key[2])
-	}
-	offset := 0
-	for _, name := range m.arrays {
-		place, dims := s.array(name), []int64{rows, labels}
-		switch name {
-		case tokenInput, documentInput:
-			dims = []int64{rows, length}
-		case lengthInput:
-			dims = []int64{rows}
-		}
-		t, err := m.buffer.Tensor(offset, elementOf(name), dims...)
-		if err != nil {
-			return nil, errors.Join(err, s.close())
-		}
-		*place = t
-		if isOutput(name) {
-			outputs[name] = t
-		} else {
-			inputs[name] = t
-		}
-		offset += m.capacity * elementOf(name).Size()
-	}
-	var err error
-	if s.binding, err = m.session.Bind(inputs, outputs); err != nil {
-		return nil, errors.Join(err, s.close())
-	}
-	m.shapes[key] = s
-	return s, nil
-}
-
-// array is the place of an array by its name in the file.
-func (s *shape) array(name string) **runtime.Tensor {
-	return map[string]**runtime.Tensor{
-		tokenInput: &s.tokens, lengthInput: &s.lengths, decoderInput: &s.decoder, documentInput: &s.documents,
-		labelInput: &s.labels, topOutput: &s.top, logprobOutput: &s.logprob,
-	}[name]
-}
-
-// reserve makes room for n positions in each array. More room than there was means new memory and
-// new bindings, so it grows by doubling.
-func (m *ONNXModel) reserve(n int) error {
-	if n <= m.capacity {
-		return nil
-	}
-	n = (max(n, 2*m.capacity) + capacityUnit - 1) / capacityUnit * capacityUnit
-	if err := m.release(); err != nil {
-		return err
-	}
-	bytes := 0
-	for _, name := range m.arrays {
-		bytes += n * elementOf(name).Size()
-	}
-	buffer, err := m.rt.Alloc(bytes)
-	if err != nil {
-		return err
-	}
-	m.buffer, m.capacity = buffer, n
-	return nil
-}
-
-// release closes all bindings and frees the arrays.
-func (m *ONNXModel) release() error {
-	var errs []error
-	for key := range m.shapes {
-		errs = append(errs, m.drop(key))
-	}
-	if m.buffer != nil {
-		errs = append(errs, m.buffer.Free())
-	}
-	m.buffer, m.capacity = nil, 0
-	return errors.Join(errs...)
-}
-
-func (m *ONNXModel) drop(key shapeKey) error {
-	s := m.shapes[key]
-	delete(m.shapes, key)
-	return s.close()
-}
-
-func (s *shape) close() error {
-	var errs []error
-	if s.binding != nil {
-		errs = append(errs, s.binding.Close())
-	}
-	for _, t := range []*runtime.Tensor{s.tokens, s.lengths, s.decoder, s.documents, s.labels, s.top, s.logprob} {
-		if t != nil {
-			errs = append(errs, t.Close())
-		}
-	}
-	return errors.Join(errs...)
-}
+// Eval scores one batch; see [Model].
+func (m *ONNXModel) Eval(b *Batch) error { return m.workers[0].Eval(b) }
 
 // Close gives back all but the parameters, which are the caller's. Closing twice is no error.
 func (m *ONNXModel) Close() error {
 	if m.session == nil {
 		return nil
 	}
-	err := errors.Join(m.release(), m.session.Close())
+	var errs []error
+	for _, w := range m.workers {
+		errs = append(errs, w.release())
+	}
+	err := errors.Join(append(errs, m.session.Close())...)
 	m.session = nil
 	return err
 }

@@ -2,6 +2,7 @@ package evalsuite
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -23,6 +24,12 @@ const (
 // out of the file.
 func sumModel(t *testing.T, a Architecture, without ...string) string {
 	t.Helper()
+	return sumModelOf(t, a, false, without...)
+}
+
+// sumModelOf is sumModel as an eval.onnx or as a score.onnx, which is told the positions.
+func sumModelOf(t *testing.T, a Architecture, scored bool, without ...string) string {
+	t.Helper()
 	return buildModel(t, func(g *graphgen.Graph) {
 		batch, length := g.Symbol("batch"), g.Symbol("length")
 		own, all := g.Input("own", graphgen.Float32, sumVocab, sumVocab), g.Input("all", graphgen.Float32, sumVocab, sumVocab)
@@ -40,6 +47,16 @@ func sumModel(t *testing.T, a Architecture, without ...string) string {
 		}
 		logits := graphgen.Add(graphgen.Embedding(own, read), graphgen.ReduceSum(summed, true, 1))
 		rows := g.Product(batch, n)
+		if scored {
+			m := g.Symbol("scored")
+			at, labels := g.Input(scoredInput, graphgen.Int64, m), g.Input(labelInput, graphgen.Int64, m)
+			logprob, top := graphgen.LabelScores(graphgen.Embedding(graphgen.Reshape(logits, rows, sumVocab), at), labels)
+			g.Output(logprobOutput, logprob)
+			if !slices.Contains(without, topOutput) {
+				g.Output(topOutput, top)
+			}
+			return
+		}
 		labels := tokens
 		if !slices.Contains(without, labelInput) {
 			labels = g.Input(labelInput, graphgen.Int64, batch, n)
@@ -82,7 +99,8 @@ func newSumTables(t *testing.T, rt *runtime.Runtime) *sumTables {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(31, 32))
 	s := &sumTables{tensors: map[string]*runtime.Tensor{}}
-	for name, v := range map[string]*[]float32{"own": &s.own, "all": &s.all} {
+	for _, name := range []string{"own", "all"} { // in this order: they are the same in every test
+		v := map[string]*[]float32{"own": &s.own, "all": &s.all}[name]
 		for range sumVocab * sumVocab {
 			*v = append(*v, 2*rng.Float32())
 		}
@@ -154,11 +172,16 @@ func TestONNXModelArchitectures(t *testing.T) {
 	rt := openRuntime(t)
 	tables := newSumTables(t, rt)
 	const maxLength = 30
-	for a, l := range map[Architecture]layout{
+	layouts := map[Architecture]layout{
 		Encoder: encoders{maxLength: maxLength, mask: sumMask}, EncoderDecoder: encoderDecoders{maxLength: maxLength},
-	} {
-		t.Run(string(a), func(t *testing.T) {
-			m, err := NewONNXModel(rt, sumModel(t, a), tables.tensors, maxLength)
+	}
+	for _, x := range []struct {
+		a      Architecture
+		scored bool
+	}{{Encoder, false}, {Encoder, true}, {EncoderDecoder, false}, {EncoderDecoder, true}} {
+		a, l := x.a, layouts[x.a]
+		t.Run(fmt.Sprintf("%s/scored=%t", a, x.scored), func(t *testing.T) {
+			m, err := NewONNXModel(rt, sumModelOf(t, a, x.scored), tables.tensors, maxLength)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -189,8 +212,10 @@ func TestONNXModelArchitectures(t *testing.T) {
 						t.Fatalf("budget %d, sequence %d: got %+v, want %+v", budget, i, got, want)
 					}
 				}
-				if len(m.shapes) > maxShapes {
-					t.Errorf("%d bindings are kept, want at most %d", len(m.shapes), maxShapes)
+				for _, w := range m.workers {
+					if len(w.shapes) > maxShapes {
+						t.Errorf("%d bindings are kept, want at most %d", len(w.shapes), maxShapes)
+					}
 				}
 			}
 
@@ -230,6 +255,7 @@ func TestONNXModelMissingArrays(t *testing.T) {
 		{sumModel(t, Encoder, labelInput), []string{"eval.onnx", "no input labels", "every encoder has"}},
 		{sumModel(t, Encoder, topOutput), []string{"eval.onnx", "no output top", "every encoder has"}},
 		{sumModel(t, Decoder, labelInput), []string{"eval.onnx", "no input labels", "every decoder"}},
+		{sumModelOf(t, Encoder, true, topOutput), []string{"eval.onnx", "no output top", "score.onnx of every encoder"}},
 	} {
 		m, err := NewONNXModel(rt, test.path, tables.tensors, 8)
 		if m != nil {

@@ -161,20 +161,23 @@ func TestONNXModel(t *testing.T) {
 				t.Fatalf("budget %d, sequence %d: got %+v, want %+v", budget, i, got, want)
 			}
 		}
-		if len(m.shapes) > maxShapes {
-			t.Errorf("%d bindings are kept, want at most %d", len(m.shapes), maxShapes)
+		for _, w := range m.workers {
+			if len(w.shapes) > maxShapes {
+				t.Errorf("%d bindings are kept, want at most %d", len(w.shapes), maxShapes)
+			}
 		}
 	}
 
 	// Shapes that recur cost no memory and no binding.
-	capacity, kept := m.capacity, m.shapes[shapeKey{1, 1}]
+	w, one, two := m.workers[0], shapeKey{rows: 1, length: 1}, shapeKey{rows: 2, length: 3}
+	capacity, kept := w.capacity, w.shapes[one]
 	batch := &Batch{}
 	batch.reset(Decoder, 2, 3, 0)
 	clear(batch.Labels)
 	if err := m.Eval(batch); err != nil {
 		t.Fatal(err)
 	}
-	first := m.shapes[shapeKey{2, 3}]
+	first := w.shapes[two]
 	if allocated := testing.AllocsPerRun(20, func() {
 		if err := m.Eval(batch); err != nil {
 			t.Fatal(err)
@@ -182,7 +185,7 @@ func TestONNXModel(t *testing.T) {
 	}); allocated > 10 {
 		t.Errorf("%v allocations for a shape that recurs", allocated)
 	}
-	if m.shapes[shapeKey{2, 3}] != first || m.capacity != capacity || kept != m.shapes[shapeKey{1, 1}] {
+	if w.shapes[two] != first || w.capacity != capacity || kept != w.shapes[one] {
 		t.Error("a shape that recurs was bound anew")
 	}
 

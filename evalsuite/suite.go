@@ -74,8 +74,8 @@ type Options struct {
 	Progress func(done, total int)
 }
 
-// DefaultBatchTokens suits a CPU: the activations of a batch of small models stay near its caches.
-const DefaultBatchTokens = 1024
+// DefaultBatchTokens suits a thread of a CPU: the activations of a batch of small models stay in its caches.
+const DefaultBatchTokens = 512
 
 func (o Options) batchTokens(m Model) int {
 	if o.BatchTokens > 0 {

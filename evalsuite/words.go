@@ -1,16 +1,18 @@
 package evalsuite
 
 import (
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
 
 // wordStarts tells at which tokens the words of byte-level BPE begin: with white space, and where
 // letters, digits and other characters meet, as the tokenizer's pattern has it. Tokens that are
-// parts of a character begin no word.
+// parts of a character begin no word. Several goroutines may ask at once.
 type wordStarts struct {
 	tokenizer Tokenizer
-	edges     map[int32]edges
+	mu        sync.Mutex
+	edges     map[int32]edges // guarded by mu
 }
 
 // edges are the classes of a token's first and last character.
@@ -27,7 +29,9 @@ const (
 	otherCharacter
 )
 
-func newWordStarts(t Tokenizer) *wordStarts { return &wordStarts{t, map[int32]edges{}} }
+func newWordStarts(t Tokenizer) *wordStarts {
+	return &wordStarts{tokenizer: t, edges: map[int32]edges{}}
+}
 
 // at says whether a word starts with the token next, where previous stands before it.
 func (w *wordStarts) at(previous, next int32) bool {
@@ -42,6 +46,8 @@ func (w *wordStarts) at(previous, next int32) bool {
 }
 
 func (w *wordStarts) of(id int32) edges {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	e, ok := w.edges[id]
 	if !ok {
 		text := w.tokenizer.Decode([]int32{id})

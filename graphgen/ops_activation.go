@@ -24,9 +24,9 @@ type activation struct {
 
 // apply is f(x): of large arrays one kernel, where the target has one, a pass in place of
 // six and nothing but x and f(x) to keep until the gradient. What fits a cache is written
-// out, for the derivative then finds half of itself there.
+// out, for the derivative then finds half of itself there; graphs whose sizes are known only when they run have none.
 func (f activation) apply(x *Tensor, t Target) *Tensor {
-	if f.kernel != "" && t.contrib() && (x.DType() == BFloat16 || x.large()) {
+	if f.kernel != "" && t.contrib() && (x.DType() == BFloat16 || x.large() || !x.Shape().Static()) {
 		return contribActivation(f.kernel, x)
 	}
 	return f.forward(x)

@@ -221,9 +221,20 @@ func allAxes(t *Tensor) []int {
 // LabelScores gives, for logits [N,V] and labels int64 [N], the log-probability of each
 // label [N] (0 where there is none) and the most likely token int64 [N].
 func LabelScores(logits, labels *Tensor) (logprob, top *Tensor) {
+	top = ArgMax(logits)
+	return labelScores(logits, labels, top), top
+}
+
+// LabelScoresInBlocks is LabelScores as a CPU is quickest at it.
+func LabelScoresInBlocks(logits, labels *Tensor) (logprob, top *Tensor) {
+	top = argMaxBlocks(logits)
+	return labelScores(logits, labels, top), top
+}
+
+// labelScores is the log-probability of each label, where top is known.
+func labelScores(logits, labels, top *Tensor) *Tensor {
 	labels = Reshape(labels, labels.Dim(0), 1)
 	zero := labels.like(0)
-	top = ArgMax(logits)
 	label, p := Max(labels, zero), Softmax(logits)
 	var lp *Tensor
 	if logits.DType() == Float32 && !p.large() {
@@ -234,5 +245,5 @@ func LabelScores(logits, labels *Tensor) (logprob, top *Tensor) {
 		lp = logProbability(logits, p, label)
 	}
 	lp = Where(GreaterOrEqual(labels, zero), lp, lp.like(0))
-	return Reshape(lp, labels.Dim(0)), top
+	return Reshape(lp, labels.Dim(0))
 }

@@ -62,6 +62,10 @@ func bindGraph(t testing.TB, rt *runtime.Runtime, dir, name, level string, inPla
 				if of == nil { // what is said of each label
 					of = batch.Of(corpus.LabelsArray)
 				}
+				if name == "score" && len(p.Shape) == 1 && p.Name != corpus.LengthsArray { // of all labels' positions
+					labels := batch.Of(corpus.LabelsArray)
+					of = []int{labels[0] * labels[1]}
+				}
 				shape[i] = int64(of[i])
 			}
 		}
@@ -199,7 +203,7 @@ func randomConfig(r *rand.Rand) variants.Config {
 }
 
 // TestRandomConfigs: whatever the axes are set to, the untrained model is as surprised by
-// random labels as a uniform guess, eval.onnx agrees with the loss, and a step can be taken.
+// random labels as a uniform guess, eval.onnx and score.onnx agree with the loss, and a step can be taken.
 func TestRandomConfigs(t *testing.T) {
 	rt := open(t)
 	r := rand.New(rand.NewPCG(1, 2))
@@ -212,7 +216,7 @@ func TestRandomConfigs(t *testing.T) {
 			c.Teacher, c.Training.Distill.Teacher = teacherFor(t, c), "a baseline"
 		}
 		v := variants.Variant{Study: "random", Base: fmt.Sprint(i), Config: c}
-		o := program.Options{Batch: 1 + r.IntN(3), Length: min(c.Length, 3+r.IntN(c.Length)), Target: graphgen.StockTargets()[i%2], Graphs: []string{"grad", "update", "eval"}}
+		o := program.Options{Batch: 1 + r.IntN(3), Length: min(c.Length, 3+r.IntN(c.Length)), Target: graphgen.StockTargets()[i%2], Graphs: []string{"grad", "update", "eval", "score"}}
 		if i%4 >= 2 {
 			o.Recompute = "block"
 		}
@@ -256,6 +260,7 @@ func TestRandomConfigs(t *testing.T) {
 					t.Errorf("eval.onnx sums to %v, grad.onnx to %v", eval, loss)
 				}
 			}
+			checkScores(t, rt, dir, e, batch)
 			norm, err := e.Update(1e-3, 1, count)
 			if err != nil || !(norm > 0) || math.IsInf(norm, 0) {
 				t.Errorf("gradient norm %v (%v)", norm, err)
@@ -348,42 +353,6 @@ func checkDerivative(t *testing.T, e *trainloop.Engine, b *corpus.Batch, loss fl
 	if !(best < 0.03*square) {
 		t.Errorf("along the gradient the loss changes by %.4g, the gradient says %.4g", found, square)
 	}
-}
-
-// evalLoss is the summed loss by eval.onnx with an engine's parameters.
-func evalLoss(t *testing.T, rt *runtime.Runtime, dir string, e *trainloop.Engine, b *corpus.Batch) (sum float64) {
-	t.Helper()
-	for _, lp := range logprobs(t, rt, dir, e, e.Shapes(), b) {
-		sum -= float64(lp)
-	}
-	return sum
-}
-
-// logprobs are eval.onnx's log-probabilities of a batch's labels.
-func logprobs(t *testing.T, rt *runtime.Runtime, dir string, e *trainloop.Engine, s corpus.Shapes, b *corpus.Batch) []float32 {
-	t.Helper()
-	eval := bindGraph(t, rt, dir, "eval", "", false, s)
-	params, err := e.Effective()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, x := range params {
-		if eval.in[name] == nil {
-			continue // without effect
-		}
-		p := make([]float32, x.Len())
-		if err := runtime.Download(x, p); err != nil {
-			t.Fatal(err)
-		}
-		upload(eval, name, p...)
-	}
-	for _, name := range corpus.Arrays() {
-		if eval.in[name] != nil {
-			upload(eval, name, b.Array(name)...)
-		}
-	}
-	eval.run()
-	return download[float32](eval, "logprob")
 }
 
 // small writes the grad and update graphs of a model that has shared layers, grouped

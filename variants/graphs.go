@@ -12,6 +12,7 @@ import (
 const (
 	Tokens        = manifest.Tokens
 	Labels        = manifest.Labels // graphgen.IgnoreLabel: no loss there
+	Scored        = manifest.Scored
 	Lengths       = manifest.Lengths
 	DecoderTokens = manifest.DecoderTokens
 	Documents     = manifest.Documents
@@ -76,7 +77,8 @@ type Dims struct {
 	// LossChunks is the number of parts in which the loss head goes over the rows, one after
 	// another; 0: 1.
 	LossChunks int
-	// GPU has graphs that train compute large arrays as a GPU does it quickest ([graphgen.Graph.ForGPU]).
+	// GPU has graphs that train compute large arrays as a GPU does it quickest ([graphgen.Graph.ForGPU]), and Score's find the most
+	// likely token with one operator.
 	GPU bool
 
 	past int // tokens before these, of a decoder with a cache; 0: none
@@ -146,7 +148,11 @@ func (m *model) forward(d Dims) *forward {
 		f.last = &stack{model: m, name: Decoder, batch: d.Batch, length: d.Decoder, causal: true, memory: first}
 		tokens = target
 	}
-	f.hidden = m.output(f.last.run(tokens))
+	f.hidden = f.last.run(tokens)
+	if m.scored != 0 {
+		m.g.In("output", func() { f.hidden = graphgen.Embedding(f.hidden, m.input(Scored, m.scored)) })
+	}
+	f.hidden = m.output(f.hidden)
 	return f
 }
 
@@ -380,11 +386,42 @@ func (c Config) EvalOf(d Dims) (*Graph, error) {
 		}
 		f := m.forward(d)
 		logits, labels := f.logits(), f.labels()
-		m.g.In("scores", func() {
-			logprob, top := graphgen.LabelScores(logits, labels)
-			m.g.Output("logprob", graphgen.Reshape(logprob, f.dims.Batch, f.dims.labelled()))
-			m.g.Output("top", graphgen.Reshape(top, f.dims.Batch, f.dims.labelled()))
-		})
+		f.outputScores(graphgen.LabelScores, logits, labels, f.dims.Batch, f.dims.labelled())
+		return nil
+	})
+	return &Graph{m.g, m.read()}, err
+}
+
+// outputScores declares what is known of the labels, in their shape.
+func (f *forward) outputScores(scores func(logits, labels *graphgen.Tensor) (logprob, top *graphgen.Tensor), logits, labels *graphgen.Tensor, shape ...int) {
+	f.g.In("scores", func() {
+		logprob, top := scores(logits, labels)
+		f.g.Output("logprob", graphgen.Reshape(logprob, shape...))
+		f.g.Output("top", graphgen.Reshape(top, shape...))
+	})
+}
+
+// Score is Eval of some positions only (score.onnx): scored int64 [M] are their places in the rows, [N] of them, that
+// Eval's labels have, labels int64 [M] theirs; logprob and top are [M]. Logits are computed of these positions alone.
+func (c Config) Score() (*Graph, error) { return c.ScoreOf(Dims{}) }
+
+// ScoreOf is Score for batches of these sizes, with as many scored positions as Eval has labels, or without sizes for any;
+// of the rest of d it reads GPU.
+func (c Config) ScoreOf(d Dims) (*Graph, error) {
+	m, scores := newModel(c), graphgen.LabelScoresInBlocks
+	if d.GPU {
+		scores, d.GPU = graphgen.LabelScores, false
+	}
+	err := build(func() error {
+		if m.scored = d.Batch * d.labelled(); m.scored == 0 {
+			m.scored = m.g.Symbol(Scored)
+		}
+		d, err := m.sizes(d)
+		if err != nil {
+			return err
+		}
+		f := m.forward(d)
+		f.outputScores(scores, f.logits(), m.input(Labels, m.scored), m.scored)
 		return nil
 	})
 	return &Graph{m.g, m.read()}, err

@@ -40,6 +40,7 @@ type model struct {
 	prefix    string                      // of its parameters' names in the graph: the teacher's
 	inputs    map[string]*graphgen.Tensor // the batch, which a teacher reads too
 	dropout   *dropout                    // nil where nothing is dropped: graphs that do not train
+	scored    int                         // how many positions have logits, in a graph that is told which; 0: all
 	recompute Recompute                   // Dims.Recompute
 	chunks    int                         // Dims.LossChunks
 	pruned    bool                        // matrices are masked: graphs that train

@@ -35,7 +35,7 @@ var genCommand = command{
 		g := &generation{selection: selectFlags(f, "paper")}
 		f.StringVar(&g.target, "target", string(graphgen.Portable), "`OPERATORS` of the graphs: "+joined(graphgen.Targets())+"; portable has those of ai.onnx alone")
 		f.IntVar(&g.opset, "opset", graphgen.Opset, fmt.Sprintf("`VERSION` of ai.onnx operators, %d to %d; one newer than a runtime knows does not load there", graphgen.OldestOpset, graphgen.NewestOpset))
-		f.StringVar(&g.shapes, "shapes", "dynamic", "`SIZES` of eval.onnx and infer.onnx: "+joined(shapes)+"; static has those of the micro-batch, as the graphs that train always have")
+		f.StringVar(&g.shapes, "shapes", "dynamic", "`SIZES` of eval.onnx, score.onnx and infer.onnx: "+joined(shapes)+"; static has those of the micro-batch, as the graphs that train always have")
 		f.StringVar(&g.precision, "precision", "fp32", "`ARITHMETIC` of the graphs that train: "+joined(program.Precisions())+"; parameters and optimizer are fp32 in both")
 		f.BoolVar(&g.training, "training-info", false, "also write "+program.TrainingFile+": the model with its training step in ONNX's own form, TrainingInfoProto")
 		g.memory = addMemoryFlags(f)
@@ -204,6 +204,7 @@ var fileAbout = []struct{ file, about string }{
 	{"step.onnx", "a whole step in one, for other tools"},
 	{program.TrainingFile, "model and step in one (TrainingInfoProto)"},
 	{"eval.onnx", "log-probability of each label"},
+	{"score.onnx", "the same of chosen positions; march eval"},
 	{"infer.onnx", "tokens to logits"},
 	{program.InitFile, "start values; infer.onnx reads them"},
 	{manifest.File, "config, inputs and outputs, digests"},

@@ -35,6 +35,7 @@ const (
 const (
 	Tokens        = "tokens"         // int64 [B,S]
 	Labels        = "labels"         // int64 [B,S], with decoder_tokens [B,T]: what position t predicts
+	Scored        = "scored"         // int64 [M]: positions that have labels [M], counted through the labels' rows; score.onnx
 	Lengths       = "lengths"        // int64 [B]: tokens from there on are padding; encoders and encoder-decoders
 	DecoderTokens = "decoder_tokens" // int64 [B,T]: encoder-decoders
 	Documents     = "documents"      // int64 [B,S]: a number for each document of a row; decoders with training.document_mask
@@ -72,7 +73,7 @@ type Manifest struct {
 	Parameters    []Parameter       `json:"parameters"`
 	Ranges        []Range           `json:"ranges"`
 	Teacher       []Parameter       `json:"teacher,omitempty"` // of the model that teaches, in a buffer of its own
-	Graphs        map[string]*Graph `json:"graphs"`            // by name: grad, update, step, eval, infer
+	Graphs        map[string]*Graph `json:"graphs"`            // by name: grad, update, step, eval, score, infer
 	Files         map[string]Digest `json:"files"`
 }
 

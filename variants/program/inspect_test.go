@@ -35,7 +35,7 @@ func TestInspectShapes(t *testing.T) {
 		for _, static := range []bool{true, false} {
 			dir, m := written(t, c.name, c.arch, program.Options{Static: static})
 			for name, g := range m.Graphs {
-				info, err := onnxinfo.Read(filepath.Join(dir, g.File), map[string]int64{"batch": 2, "length": 12, "decoder_length": 10})
+				info, err := onnxinfo.Read(filepath.Join(dir, g.File), map[string]int64{"batch": 2, "length": 12, "decoder_length": 10, "scored": 7})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -61,6 +61,7 @@ func TestInspectLayers(t *testing.T) {
 	for file, want := range map[string][]string{
 		"infer.onnx": {"decoder.embed", "decoder.0.attn", "decoder.0.ff", "decoder.5.ff", "decoder.norm", "output"},
 		"eval.onnx":  {"decoder.embed", "decoder.0.attn", "output", "scores"},
+		"score.onnx": {"decoder.embed", "decoder.0.attn", "output", "scores"},
 		"step.onnx":  {"decoder.3.attn", "loss", "grad.loss", "grad.decoder.3.attn", "grad.decoder.embed", "update"},
 	} {
 		info, err := onnxinfo.Read(filepath.Join(dir, file), nil)

@@ -21,7 +21,7 @@ import (
 type Options struct {
 	Target graphgen.Target // "": portable
 	Opset  int             // version of ai.onnx operators; 0: [graphgen.Opset]
-	// Static gives eval.onnx and infer.onnx the sizes of a micro-batch, in place of sizes that are
+	// Static gives eval.onnx, score.onnx and infer.onnx the sizes of a micro-batch, in place of sizes that are
 	// known when the graph runs.
 	Static bool
 	// Precision is what graphs that train compute in: fp32 or bf16 ([Precisions]); "": fp32.
@@ -53,7 +53,7 @@ type Options struct {
 }
 
 // Graphs lists a program's graphs; file NAME.onnx holds graph NAME.
-func Graphs() []string { return []string{"grad", "update", "step", "eval", "infer"} }
+func Graphs() []string { return []string{"grad", "update", "step", "eval", "score", "infer"} }
 
 // precisions are the types that graphs that train can compute in. (TF32 is a way to run
 // those of fp32.)
@@ -181,6 +181,10 @@ func (w *writer) compile(name string) (p *graphgen.Program, flops int64, err err
 		g, err = c.Single(d)
 	case "eval":
 		g, err = c.EvalOf(w.served(d))
+	case "score":
+		sizes := w.served(d)
+		sizes.GPU = d.GPU
+		g, err = c.ScoreOf(sizes)
 	case "infer":
 		g, err = c.InferOf(w.served(d))
 	default:

@@ -27,7 +27,7 @@ func (l *Lab) program(c Cell, s trainloop.Settings, from *export.Imported, start
 	dir = ProgramDir(c.Dir)
 	o := program.Options{
 		Target: l.Target, Precision: GraphPrecision(s.Precision), Deterministic: s.Deterministic, GPU: l.Runtime.GPU() != "", Recompute: l.Recompute, LossChunks: l.LossChunks,
-		Batch: s.MicroBatch, Length: s.Length, Seed: s.Seed, Init: s.Init, Graphs: []string{"grad", "update", "eval"}}
+		Batch: s.MicroBatch, Length: s.Length, Seed: s.Seed, Init: s.Init, Graphs: []string{"grad", "update", "eval", "score"}}
 	if from != nil {
 		o.Start = from.Values
 	}

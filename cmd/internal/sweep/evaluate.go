@@ -72,7 +72,7 @@ func (l *Lab) limitOf(s Suite) int {
 	return l.Options.Limit
 }
 
-// LoadedModel is a program's eval.onnx with parameters of its own.
+// LoadedModel is a program's scoring graph with parameters of its own.
 type LoadedModel struct {
 	*evalsuite.ONNXModel
 	Manifest *manifest.Manifest
@@ -89,7 +89,7 @@ func (m *LoadedModel) Close() error {
 	return err
 }
 
-// LoadModel loads a program's eval.onnx with the parameters in a safetensors file.
+// LoadModel loads a program's scoring graph with the parameters in a safetensors file.
 func LoadModel(rt *runtime.Runtime, programDir, params string) (*LoadedModel, error) {
 	m, err := manifest.Read(programDir)
 	if err != nil {
@@ -102,20 +102,26 @@ func LoadModel(rt *runtime.Runtime, programDir, params string) (*LoadedModel, er
 	if err != nil {
 		return nil, err
 	}
-	g := m.Graphs["eval"]
-	if g == nil {
-		return nil, fmt.Errorf("program %s has no eval.onnx", programDir)
-	}
 	tensors, b, err := loadParameters(rt, m, params)
 	if err != nil {
 		return nil, err
 	}
-	x, err := evalsuite.NewONNXModel(rt, filepath.Join(programDir, g.File), ReadBy(m, "eval", tensors), m.MaxLength)
+	x, err := scorer(rt, programDir, m, tensors)
 	if err != nil {
 		b.Free()
 		return nil, err
 	}
 	return &LoadedModel{x, m, config, b}, nil
+}
+
+// scorer is a program's score.onnx with parameters, or its eval.onnx where it is an older one or was made without the other.
+func scorer(rt *runtime.Runtime, programDir string, m *manifest.Manifest, params map[string]*runtime.Tensor) (*evalsuite.ONNXModel, error) {
+	for _, name := range []string{"score", "eval"} {
+		if g := m.Graphs[name]; g != nil {
+			return evalsuite.NewONNXModel(rt, filepath.Join(programDir, g.File), ReadBy(m, name, params), m.MaxLength)
+		}
+	}
+	return nil, fmt.Errorf("program %s has neither score.onnx nor eval.onnx", programDir)
 }
 
 // loadParameters puts the parameters in a safetensors file on the device, in a buffer of their own.

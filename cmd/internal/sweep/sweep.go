@@ -257,7 +257,7 @@ func (l *Lab) inTraining(c Cell, e *trainloop.Engine) (*evalsuite.ONNXModel, err
 	if err != nil {
 		return nil, err
 	}
-	return evalsuite.NewONNXModel(l.Runtime, filepath.Join(ProgramDir(c.Dir), "eval.onnx"), ReadBy(e.Manifest, "eval", params), e.Manifest.MaxLength)
+	return scorer(l.Runtime, ProgramDir(c.Dir), e.Manifest, params)
 }
 
 // scores are those of the parameters in training on the lab's suites, but for perplexity: validation is for that of the
