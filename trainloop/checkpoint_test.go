@@ -338,13 +338,18 @@ func saveForever(run string) {
 }
 
 func TestGoesOn(t *testing.T) {
-	was := Settings{Variant: "baseline", Config: []byte(`{"heads":4}`), DataSHA256: "aa", Tokenizer: "bb", Device: "cpu", Threads: 2}
+	was := Settings{Variant: "baseline", Config: []byte(`{"heads":4}`), DataSHA256: "aa", Tokenizer: "bb", Device: "cpu", Threads: 2, TokensPerStep: 8, MicroBatch: 1, Length: 4}
 	var warnings []string
 	warn := func(text string) { warnings = append(warnings, text) }
 	now := was
 	now.Device, now.Threads = "cuda", 8
-	if err := now.goesOn(was, false, warn); err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "device (was \"cpu\", now \"cuda\")") {
+	if err := now.goesOn(was, false, warn); err != nil || len(warnings) != 2 || !strings.Contains(warnings[0], "device (was \"cpu\", now \"cuda\")") ||
+		!strings.Contains(warnings[1], "dropout") || !strings.Contains(warnings[1], "2 micro-batches") {
 		t.Errorf("another device: %v, %q", err, warnings)
+	}
+	warnings, was.MicroBatch, now.MicroBatch = nil, 2, 2
+	if err := now.goesOn(was, false, warn); err != nil || len(warnings) != 1 {
+		t.Errorf("another device, with one micro-batch a step: %v, %q", err, warnings)
 	}
 	now = was
 	now.Config, now.DataSHA256, now.Tokenizer = []byte(`{"heads":8}`), "cc", "dd"

@@ -207,7 +207,7 @@ type deviceFlags struct {
 func addDeviceFlags(f *pflag.FlagSet) *deviceFlags {
 	d := &deviceFlags{}
 	f.StringVar(&d.device, "device", "auto", "`DEVICE` that models run on: auto (the GPU where there is one, else the CPU), cpu, cuda or cuda:1")
-	f.IntVar(&d.threads, "threads", 0, "`NUMBER` of threads that an operator on the CPU may use (default: one for each physical core)")
+	f.IntVar(&d.threads, "threads", 0, "`NUMBER` of threads on the CPU, shared by what runs at once: parts of a step, batches that are scored (default: one for each physical core)")
 	f.StringVar(&d.library, "lib", "", "ONNX Runtime library `FILE` (default: $MARCH_ONNXRUNTIME_LIB, the set-up's, the system's)")
 	return d
 }
