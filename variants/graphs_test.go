@@ -65,6 +65,7 @@ func TestInterfaces(t *testing.T) {
 		{"step", func() (*Graph, error) { return c.Single(Dims{Batch: 2, Length: 16}) }, true, slices.Concat(text, []string{"lr float32[]", "step int64[]"}, each(".m", ".v")),
 			slices.Concat(loss, []string{"grad_norm float32[]"}, each(".new", ".m.new", ".v.new"))},
 		{"eval", c.Eval, true, dynamic, []string{"logprob float32[-1,-1]", "top int64[-1,-1]"}},
+		{"score", c.Score, true, []string{"tokens int64[-1,-1]", "labels int64[-1]", "scored int64[-1]"}, []string{"logprob float32[-1]", "top int64[-1]"}},
 		{"infer", c.Infer, true, dynamic[:1], []string{"logits float32[-1,-1,2048]"}},
 		{"update", func() (*Graph, error) {
 			return c.Training.Update([]Range{{"decayed", 4096, true}, {"plain", 4096, false}}, false)
@@ -115,9 +116,9 @@ func TestDocumentInputs(t *testing.T) {
 		c := mustFind(t, name+"+training.document_mask=true", "tiny").Config
 		for graph, build := range map[string]func() (*Graph, error){
 			"grad": func() (*Graph, error) { return c.Train(Dims{Batch: 2, Length: 16}) }, "step": func() (*Graph, error) { return c.Single(Dims{Batch: 2, Length: 16}) },
-			"eval": c.Eval, "infer": c.Infer,
+			"eval": c.Eval, "score": c.Score, "infer": c.Infer,
 		} {
-			want := map[string]string{"grad": "documents int64[2,16]", "step": "documents int64[2,16]", "eval": "documents int64[-1,-1]"}[graph]
+			want := map[string]string{"grad": "documents int64[2,16]", "step": "documents int64[2,16]", "eval": "documents int64[-1,-1]", "score": "documents int64[-1,-1]"}[graph]
 			in, _ := ports(must[*Graph](t)(build()))
 			in = slices.DeleteFunc(in, func(port string) bool { return !strings.HasPrefix(port, Documents) })
 			if strings.Join(in, ", ") != want {
@@ -152,7 +153,7 @@ func TestGraphsOfTheCatalogue(t *testing.T) {
 		dims := func(batch, length int) Dims { return must[Dims](t)(c.Dims(batch, length)) }
 		for kind, build := range map[string]func() (*Graph, error){
 			"grad": func() (*Graph, error) { return c.Train(dims(2, c.Length)) }, "short": func() (*Graph, error) { return c.Train(dims(1, 24)) },
-			"step": func() (*Graph, error) { return c.Single(dims(2, c.Length)) }, "eval": c.Eval, "infer": c.Infer,
+			"step": func() (*Graph, error) { return c.Single(dims(2, c.Length)) }, "eval": c.Eval, "score": c.Score, "infer": c.Infer,
 		} {
 			if kind != "grad" && i > 0 && i < len(names)-3 {
 				continue // much the same as the first

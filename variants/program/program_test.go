@@ -407,7 +407,7 @@ func TestPrecision(t *testing.T) {
 			t.Errorf("update.onnx gives %s as %q, wanted %s", name, got, want)
 		}
 	}
-	for _, name := range []string{"step", "eval", "infer"} {
+	for _, name := range []string{"step", "eval", "score", "infer"} {
 		if a, b := fmt.Sprint(full.Graphs[name].Inputs, full.Graphs[name].Outputs), fmt.Sprint(m.Graphs[name].Inputs, m.Graphs[name].Outputs); a != b {
 			t.Errorf("%s.onnx takes and gives %s, in fp32 %s", name, b, a)
 		}
