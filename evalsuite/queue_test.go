@@ -12,9 +12,9 @@ import (
 	"march/runtime"
 )
 
-// parallelModel has workers that know nothing of each other.
+// parallelModel is any model with workers that know nothing of each other.
 type parallelModel struct {
-	*fakeModel
+	Model
 	workers []Model
 }
 
@@ -171,18 +171,10 @@ func TestWorkersWithinWord(t *testing.T) {
 		sequences = append(sequences, sequence{tokens: []int32{0, int32(2 + i%200), int32(3 + i%90), int32(4+i)%250 + 1}, from: 1, each: true})
 	}
 	m := &constantModel{maxLength: 40}
-	if _, _, err := scoreAll(context.Background(), workersModel{m, []Model{m, &constantModel{maxLength: 40}, &constantModel{maxLength: 40}}}, e, sequences, Options{BatchTokens: 8}); err != nil {
+	if _, _, err := scoreAll(context.Background(), parallelModel{m, []Model{m, &constantModel{maxLength: 40}, &constantModel{maxLength: 40}}}, e, sequences, Options{BatchTokens: 8}); err != nil {
 		t.Fatal(err)
 	}
 }
-
-// workersModel is any model with workers.
-type workersModel struct {
-	Model
-	workers []Model
-}
-
-func (m workersModel) Workers() []Model { return m.workers }
 
 // TestWorkersPanic: a worker's panic is the caller's, once all have ended.
 func TestWorkersPanic(t *testing.T) {

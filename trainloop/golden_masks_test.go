@@ -13,8 +13,8 @@ import (
 )
 
 // checkMasked feeds the oracle's dropout masks to the graph that takes them as inputs.
-func checkMasked(t *testing.T, rt *runtime.Runtime, g golden, want *safetensors.File, target graphgen.Target) {
-	d := variants.Dims{Batch: g.Batch, Length: g.Seq, Decoder: g.DecoderSeq}
+func checkMasked(t *testing.T, rt *runtime.Runtime, g golden, want *safetensors.File, target graphgen.Target, gpu bool) {
+	d := variants.Dims{Batch: g.Batch, Length: g.Seq, Decoder: g.DecoderSeq, GPU: gpu}
 	built, err := g.config(t).TrainWithMasks(d)
 	if err != nil {
 		t.Fatal(err)

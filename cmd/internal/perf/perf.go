@@ -84,8 +84,8 @@ type Options struct {
 	LossChunks int    // of program.Options
 	CUDAGraph  string // of trainloop.EngineOptions
 	Optimizer  bool   // clip and take an AdamW step behind each batch
-	// Replicas are parts of the batch that run at once, each on its share of the threads; 0: as many as training takes
-	// (trainloop.Parts). Of operators' times: one.
+	// Replicas are parts of the batch that run at once, each on its share of the threads; 0: those
+	// of trainloop.Parts. Of operators' times: one.
 	Replicas int
 	// MicroBatches are added up in a step; 0: one.
 	MicroBatches int
