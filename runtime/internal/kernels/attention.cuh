@@ -61,6 +61,17 @@ template <int R, int W, int M> __device__ __forceinline__ void load_tile(Tile<R,
 // The block's warpgroup that a thread is in, known to be the same for a whole warp.
 __device__ __forceinline__ int warpgroup() { return THREADS == 128 ? 0 : __shfl_sync(0xffffffffu, threadIdx.x / 128, 0); }
 
+#if WARPGROUPS
+// c [64, 64] = a · bᵀ of a warpgroup's own tile and one of 64 rows.
+template <int W> __device__ __forceinline__ void product_tiles(float (&c)[8][4], Tile<64, W> a, Tile<64, W> b) {
+#pragma unroll
+  for (int k = 0; k < W; k += 16) {
+    if (k == 0) Wgmma<64, 0>::run(c[0], a.descriptor(0, k), b.descriptor(0, k));
+    else Wgmma<64, 1>::run(c[0], a.descriptor(0, k), b.descriptor(0, k));
+  }
+}
+#endif
+
 // c [ROWS, N] = a · bᵀ for N rows of b from `row` on.
 template <int N, int W, int M, int R> __device__ __forceinline__ void product_rows(float (&c)[N / 8][4], Tile<ROWS, W, M> a, Tile<R, W> b, int row) {
 #if WARPGROUPS
@@ -380,6 +391,15 @@ template <int N, class F> __device__ __forceinline__ void gradient(const float (
   for (int n = 0; n < N; n++)
 #pragma unroll
     for (int e = 0; e < 4; e++) dp[n][e] = p[n][e] * (dp[n][e] - sum(n, e));
+}
+
+// From probabilities s and products dp = dy·v: what multiplies dy (p) and what multiplies queries (ds, the gradient of the logits, which dp becomes), as left operands.
+template <int N, class F> __device__ __forceinline__ void slopes_of(float (&s)[N / 8][4], float (&dp)[N / 8][4], F sum, const u32 (&bits)[2], float drop_scale, u32 (&p)[N / 16][4], u32 (&ds)[N / 16][4]) {
+  if (DROPOUT) drop(dp, bits, drop_scale);
+  gradient(s, dp, sum);
+  if (DROPOUT) drop(s, bits, 1);
+  round_left<N>(p, s);
+  round_left<N>(ds, dp);
 }
 
 #define PARAMS \

@@ -70,11 +70,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) attention_dkdv(PAR
       probabilities(s, logits<CHUNK, true>(s, u, i, j, keys, head_bias, scale2), [&](int n, int e) { return lse2[n][e % 2]; });
       wait_products<0>();
       arrived(dp);
-      if (DROPOUT) drop(dp, bits, drop_scale);
-      gradient(s, dp, [&](int n, int e) { return sums[n][e % 2]; });
-      if (DROPOUT) drop(s, bits, 1);
-      round_left<CHUNK>(p, s);
-      round_left<CHUNK>(ds, dp);
+      slopes_of<CHUNK>(s, dp, [&](int n, int e) { return sums[n][e % 2]; }, bits, drop_scale, p, ds);
       begin_products();
       product_columns<CHUNK>(sum_v, p, gradients, at);
       product_columns<CHUNK>(sum, ds, tile, at);

@@ -138,11 +138,7 @@ attention_grad(PARAMS, const bf16* y, const float* lse, const bf16* dy, bf16* dq
           for (int c = 0; c < CHUNK / 8; c++) load_pair(sums[c], pair + TILE * 4 + c * 32);
           wait_products<0>();
           arrived(dp);
-          if (DROPOUT) drop(dp, bits, drop_scale);
-          gradient(s, dp, [&](int c, int e) { return sums[c][e % 2]; });
-          if (DROPOUT) drop(s, bits, 1);
-          round_left<CHUNK>(p, s);
-          round_left<CHUNK>(ds, dp);
+          slopes_of<CHUNK>(s, dp, [&](int c, int e) { return sums[c][e % 2]; }, bits, drop_scale, p, ds);
           store_left<CHUNK>(slopes, ds, at);
           if (at + CHUNK == TILE) break; // the last columns' products follow with those of dq
           begin_products();

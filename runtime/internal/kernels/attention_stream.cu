@@ -80,11 +80,7 @@ attention_stream(PARAMS, const __grid_constant__ Map all_q, const __grid_constan
           if (n < seen && (simple || !u.none(i, i + 64, j, j + 64))) {
             float s[8][4];
             begin_products();
-#pragma unroll
-            for (int c = 0; c < D; c += 16) {
-              if (c == 0) Wgmma<64, 0>::run(s[0], mine.descriptor(0, c), tile.descriptor(0, c));
-              else Wgmma<64, 1>::run(s[0], mine.descriptor(0, c), tile.descriptor(0, c));
-            }
+            product_tiles(s, mine, tile);
             end_products();
             wait_products<0>();
             arrived(s);

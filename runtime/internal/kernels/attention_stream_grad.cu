@@ -261,11 +261,7 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
             float s[8][4], dp[8][4];
             u32 p[4][4], ds[4][4];
             begin_products();
-#pragma unroll
-            for (int c = 0; c < D; c += 16) {
-              if (c == 0) Wgmma<64, 0>::run(s[0], mine.descriptor(0, c), tile.descriptor(0, c));
-              else Wgmma<64, 1>::run(s[0], mine.descriptor(0, c), tile.descriptor(0, c));
-            }
+            product_tiles(s, mine, tile);
             end_products();
             barrier_wait(ready + 8 * stage, parity);
             wait_products<0>();
@@ -281,11 +277,7 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
             round_left<64>(p, s);
             wait_results();
             begin_products();
-#pragma unroll
-            for (int c = 0; c < D; c += 16) {
-              if (c == 0) Wgmma<64, 0>::run(dp[0], values.descriptor(0, c), gradients.descriptor(0, c));
-              else Wgmma<64, 1>::run(dp[0], values.descriptor(0, c), gradients.descriptor(0, c));
-            }
+            product_tiles(dp, values, gradients);
             end_products();
 #pragma unroll
             for (int c = 0; c < 4; c++) Wgmma<D, 1>::run(sum_v[0], p[c], gradients.descriptor(c * 16, 0));
