@@ -367,14 +367,18 @@ template <int N, int W> __device__ __forceinline__ void soften(float (&s)[N / 8]
 // Of a thread's two rows, the first of which is `row`: the factors that turn sums into results, and the logarithms of the sums of exponentials, which are
 // stored. unit is what top is in.
 __device__ __forceinline__ void finish_rows(float (&factor)[2], const float (&top)[2], const float (&sum)[2], float unit, float scale, float* lse, int row, int rows) {
+  float s[2] = {sum[0], sum[1]};
+#pragma unroll
+  for (int n = 1; n < 4; n *= 2) s[0] += __shfl_xor_sync(0xffffffffu, s[0], n), s[1] += __shfl_xor_sync(0xffffffffu, s[1], n);
 #pragma unroll
   for (int e = 0; e < 2; e++) {
-    float s = sum[e];
-    s += __shfl_xor_sync(0xffffffffu, s, 1);
-    s += __shfl_xor_sync(0xffffffffu, s, 2);
-    factor[e] = s > 0 ? scale / s : 0;
+    // Within 2⁻²² and one unit in the last place (PTX).
+    float log2, inverse;
+    asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(log2) : "f"(s[e]));
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(s[e]));
+    factor[e] = s[e] > 0 ? scale * inverse : 0;
     int r = row + e * 8;
-    if (threadIdx.x % 4 == 0 && r < rows) lse[r] = s > 0 ? top[e] * unit + logf(s) : -INF;
+    if (threadIdx.x % 4 == 0 && r < rows) lse[r] = s[e] > 0 ? top[e] * unit + log2 * (1 / LOG2E) : -INF;
   }
 }
 

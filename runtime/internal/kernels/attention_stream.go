@@ -4,17 +4,13 @@ import "slices"
 
 // Attention whose tiles stream by (attention_stream.cu, attention_stream_grad.cu): on Hopper, where its copying engine brings them.
 
-// Streaming is whether planners take these kernels where they were the quicker ones. They are right by themselves, but have yet to pass
-// compute-sanitizer and a training run, so only tests set it.
-var Streaming bool
-
 // streamTile is the rows of a tile of queries or keys.
 const streamTile = 64
 
 // Numbers of attention_stream.cu: warpgroups that multiply, of a tile of queries each, and tiles of keys and values ahead.
 const (
 	streamGroups = 4
-	streamStages = 8
+	streamStages = 6
 )
 
 // Numbers of attention_stream_grad.cu: warpgroups that multiply, of a tile of keys each; tiles of queries ahead; the most queries.
@@ -30,10 +26,10 @@ func (f flash) boxed() bool {
 		max(f.batch*f.queries, f.batch*f.keys) < 1<<31
 }
 
-// even reports whether so many equal pieces of work keep the multiprocessors busy until the end.
+// even reports whether so many equal pieces of work keep seven tenths of the multiprocessors busy.
 func even(pieces int) bool {
 	rounds := ceil(pieces, multiprocessors)
-	return 10*pieces >= 9*rounds*multiprocessors
+	return 10*pieces >= 7*rounds*multiprocessors
 }
 
 // streamItems is what blocks of attention_stream take one after the other: a pair of each head's blocks of queries.
@@ -41,17 +37,17 @@ func (f flash) streamItems() int {
 	return f.batch * f.heads * ceil(ceil(f.queries, streamGroups*streamTile), 2)
 }
 
-// streams reports whether attention_stream is the quicker one: it was on an H100 for heads of 64 and at least 256 queries, without a window,
+// streams reports whether attention_stream is the quicker one: it was on an H100 for at least 256 queries, without a window,
 // where the pairs of blocks of queries are an even load.
 func (f flash) streams() bool {
-	return Streaming && f.boxed() && f.dk == 64 && f.queries >= streamGroups*streamTile && f.window == 0 && even(f.streamItems())
+	return f.boxed() && f.queries >= streamGroups*streamTile && f.window == 0 && even(f.streamItems())
 }
 
 // streamsGrad is the same of attention_stream_grad, which has a block for each head at a time and keeps two floats beside each query. It was the
 // quicker one for many heads of 64, and for causal ones of 32.
 func (f flash) streamsGrad() bool {
 	const manyHeads = 128 // about a block for each multiprocessor
-	return Streaming && f.boxed() && f.heads == f.kvHeads && f.window == 0 && (f.dk == 64 || f.causal == 1) && f.memory == 0 && f.queries >= 2*streamTile && f.queries <= streamGradQueries && f.batch*f.heads >= manyHeads
+	return f.boxed() && f.heads == f.kvHeads && f.window == 0 && (f.dk == 64 || f.causal == 1) && f.memory == 0 && f.queries >= 2*streamTile && f.queries <= streamGradQueries && f.batch*f.heads >= manyHeads
 }
 
 // boxes is a tensor of rows of heads, in boxes of a tile of a head.
@@ -61,15 +57,16 @@ func (f flash) boxes(a Arg, length, heads int) Arg {
 	return a
 }
 
-func (f flash) streamLaunch(kernel string, groups, more, items int) Launch {
-	return Launch{Source: kernel + ".cu", Kernel: kernel, Grid: [3]int{min(items, multiprocessors)}, Block: [3]int{groups*128 + more},
+// streamLaunch is a block for each multiprocessor, of warpgroups that multiply and one that copies.
+func (f flash) streamLaunch(kernel string, groups, items int) Launch {
+	return Launch{Source: kernel + ".cu", Kernel: kernel, Grid: [3]int{min(items, multiprocessors)}, Block: [3]int{(groups + 1) * 128},
 		Defines: []string{define("D", f.dk), define("DV", f.dv), define("VEC", 1), define("BIAS", 0), define("DROPOUT", 0),
 			define("WARPS", groups*4), define("TILE", streamTile), define("CHUNK", streamTile), define("BLOCKS", 1)}}
 }
 
 // stream is the forward pass.
 func (f flash) stream() Launch {
-	l := f.streamLaunch("attention_stream", streamGroups, 32, f.streamItems())
+	l := f.streamLaunch("attention_stream", streamGroups, f.streamItems())
 	box := 2 * streamTile * f.dk
 	l.Shared = box*2*(streamGroups+streamStages) + 1024 // queries and what streams by, barriers
 	l.Args = append(slices.Clone(f.args), f.boxes(In(0), f.queries, f.heads), f.boxes(In(1), f.keys, f.kvHeads), f.boxes(In(2), f.keys, f.kvHeads),
@@ -79,7 +76,7 @@ func (f flash) stream() Launch {
 
 // streamGrad are the gradients of q, k and v, with scratch memory for dq so far at an offset; size is its bytes.
 func (f flash) streamGrad(scratch int) (l Launch, size int) {
-	l = f.streamLaunch("attention_stream_grad", streamGradGroups, 128, f.batch*f.heads)
+	l = f.streamLaunch("attention_stream_grad", streamGradGroups, f.batch*f.heads)
 	box := 2 * streamTile * f.dk
 	// Keys and values twice, what streams by, y; gradients of logits twice; two floats beside each query, twice; barriers.
 	l.Shared = box*(2*2*streamGradGroups+2*streamGradStages+1) + 2*2*streamTile*streamTile*streamGradGroups + 2*2*4*streamGradQueries + 1024

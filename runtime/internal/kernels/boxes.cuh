@@ -7,6 +7,8 @@ struct alignas(64) Map { u64 words[16]; };
 __device__ __forceinline__ void barrier_init(u32 at, int count) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(at), "r"(count) : "memory");
 }
+// Shows barriers that were made to the copying engine; __syncthreads shows them to other threads.
+__device__ __forceinline__ void show_barriers() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
 __device__ __forceinline__ void barrier_expect(u32 at, int bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(at), "r"(bytes) : "memory");
 }
@@ -17,6 +19,8 @@ __device__ __forceinline__ void barrier_wait(u32 at, u32 parity) {
       "@p bra done;\nbra again;\ndone: }" ::"r"(at), "r"(parity) : "memory");
 }
 __device__ __forceinline__ void barrier_arrive(u32 at) { asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(at) : "memory"); }
+// Has a matrix's map fetched, ahead of the first copy.
+__device__ __forceinline__ void expect_map(const Map* map) { asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory"); }
 // Copies the box at (row, column) of a matrix.
 __device__ __forceinline__ void copy_box(u32 to, const Map* from, int row, int column, u32 barrier) {
   asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(to), "l"(from),

@@ -49,7 +49,7 @@ enum { LAUNCH_STEP_KERNEL, LAUNCH_STEP_ZERO, LAUNCH_STEP_COPY, LAUNCH_STEP_PRODU
 char *launch_run(launch_device *device, const launch_step *steps, int count, void *const *inputs, void *const *outputs, int label);
 
 // launch_profile begins a profile, or ends it: then it waits for the stream and adds each label's calls and
-// milliseconds to the arrays, which have so many entries.
+// milliseconds to the arrays, which have so many entries. What the profile's own events take is left out.
 char *launch_profile(launch_device *device, int begin, int labels, int64_t *calls, double *ms);
 
 typedef struct {
