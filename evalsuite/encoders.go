@@ -32,7 +32,12 @@ func (e encoders) passage(tokens []int32, from int) sequence {
 // pair scores both sentences whole, all but the start token.
 func (e encoders) pair(good, bad []int32) (sequence, sequence) {
 	g, b := e.passage(good, 1), e.passage(bad, 1)
-	g.each, b.each = true, true
+	for _, s := range []*sequence{&g, &b} {
+		s.each = true
+		if e.words != nil {
+			s.starts = e.words.in(s.tokens, s.from)
+		}
+	}
 	return g, b
 }
 
@@ -99,10 +104,8 @@ func (e encoders) fill(b *Batch, row int, s sequence, part int) {
 	switch {
 	case s.each:
 		score(s.from + part)
-		if e.words != nil {
-			for at := s.from + part + 1; at < len(s.tokens) && !e.words.at(s.tokens[at-1], s.tokens[at]); at++ {
-				tokens[at] = int64(e.mask)
-			}
+		for at := s.from + part + 1; at < len(s.starts) && !s.starts[at]; at++ {
+			tokens[at] = int64(e.mask)
 		}
 	case s.picked != nil:
 		for _, at := range s.picked {

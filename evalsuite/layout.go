@@ -57,6 +57,7 @@ type sequence struct {
 	from   int     // those from this index on are scored; an encoder-decoder's encoder has those before
 	picked []int32 // encoders: the indices that are scored, in place of from
 	each   bool    // encoders: each scored token is masked in a row of its own; else all at once
+	starts []bool  // encoders, with each: where words start, whose later tokens are masked with each; nil: it is masked alone
 	cut    bool    // it was longer than the model and lost its first tokens
 }
 

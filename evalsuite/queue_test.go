@@ -162,13 +162,14 @@ func TestScoredLength(t *testing.T) {
 	}
 }
 
-// TestWorkersWithinWord: workers ask for the starts of words at once.
+// TestWorkersWithinWord: workers read where words start at once.
 func TestWorkersWithinWord(t *testing.T) {
 	e := testEncoders(40)
 	e.words = newWordStarts(byteTokenizer{})
 	var sequences []sequence
 	for i := range 300 {
-		sequences = append(sequences, sequence{tokens: []int32{0, int32(2 + i%200), int32(3 + i%90), int32(4+i)%250 + 1}, from: 1, each: true})
+		s, _ := e.pair([]int32{0, int32(2 + i%200), int32(3 + i%90), int32(4+i)%250 + 1}, nil)
+		sequences = append(sequences, s)
 	}
 	m := &constantModel{maxLength: 40}
 	if _, _, err := scoreAll(context.Background(), parallelModel{m, []Model{m, &constantModel{maxLength: 40}, &constantModel{maxLength: 40}}}, e, sequences, Options{BatchTokens: 8}); err != nil {

@@ -1,18 +1,16 @@
 package evalsuite
 
 import (
-	"sync"
 	"unicode"
 	"unicode/utf8"
 )
 
 // wordStarts tells at which tokens the words of byte-level BPE begin: with white space, and where
 // letters, digits and other characters meet, as the tokenizer's pattern has it. Tokens that are
-// parts of a character begin no word. Several goroutines may ask at once.
+// parts of a character begin no word.
 type wordStarts struct {
 	tokenizer Tokenizer
-	mu        sync.Mutex
-	edges     map[int32]edges // guarded by mu
+	known     map[int32]edges
 }
 
 // edges are the classes of a token's first and last character.
@@ -30,12 +28,22 @@ const (
 )
 
 func newWordStarts(t Tokenizer) *wordStarts {
-	return &wordStarts{tokenizer: t, edges: map[int32]edges{}}
+	return &wordStarts{tokenizer: t, known: map[int32]edges{}}
 }
 
-// at says whether a word starts with the token next, where previous stands before it.
-func (w *wordStarts) at(previous, next int32) bool {
-	before, first := w.of(previous).last, w.of(next).first
+// in says of the tokens behind index from whether a word starts with them.
+func (w *wordStarts) in(tokens []int32, from int) []bool {
+	starts, before := make([]bool, len(tokens)), noCharacter
+	for i := from; i < len(tokens); i++ {
+		e := w.of(tokens[i])
+		starts[i] = i > from && meet(before, e.first)
+		before = e.last
+	}
+	return starts
+}
+
+// meet says whether a word starts between a character of class before and one of class first.
+func meet(before, first characterClass) bool {
 	switch {
 	case first == blank || first == otherSpace:
 		return true
@@ -46,15 +54,13 @@ func (w *wordStarts) at(previous, next int32) bool {
 }
 
 func (w *wordStarts) of(id int32) edges {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	e, ok := w.edges[id]
+	e, ok := w.known[id]
 	if !ok {
 		text := w.tokenizer.Decode([]int32{id})
 		first, _ := utf8.DecodeRuneInString(text)
 		last, _ := utf8.DecodeLastRuneInString(text)
 		e = edges{classOf(first), classOf(last)}
-		w.edges[id] = e
+		w.known[id] = e
 	}
 	return e
 }

@@ -35,6 +35,7 @@ type Engine struct {
 	pruning       pruning
 	shapes        corpus.Shapes // of the batches that the micro-batch graph takes
 	seed          uint64        // of dropout
+	dropoutParts  bool          // the micro-batch graph is told which part of a step's batch it has
 	replicas      []*replica
 	sessions      []*runtime.Session
 	micro         *runtime.Session // that of the micro-batch graph
@@ -96,6 +97,11 @@ func NewEngine(rt *runtime.Runtime, dir string, o EngineOptions) (e *Engine, err
 	}()
 	if err := e.allocate(o); err != nil {
 		return e, err
+	}
+	if rt.GPU() == "" {
+		if e.dropoutParts, err = DropoutParts(dir, m); err != nil {
+			return e, err
+		}
 	}
 	// Recorded kernels round differently (cuBLAS takes others), so equal runs must not leave the
 	// choice to a clock.

@@ -128,7 +128,9 @@ func (y toy) build(g *graphgen.Graph) {
 	}
 	label := g.Input("labels", graphgen.Int64, labels...)
 	if y.seed {
-		loss = graphgen.Add(loss, graphgen.Scale(total(g.Input("dropout_seed", graphgen.Int64)), 1./(1<<20)))
+		seed := g.Input("dropout_seed", graphgen.Int64) // taken apart, as by a graph that knows a step's parts
+		part := graphgen.Div(seed, g.Scalar(graphgen.Int64, 1<<32))
+		loss = graphgen.Add(loss, graphgen.Add(graphgen.Scale(total(part), 1<<12), graphgen.Scale(total(graphgen.DropoutWhole(seed)), 1./(1<<20))))
 	}
 	g.Output("loss_sum", loss)
 	g.Output("count", graphgen.LabelCount(label))

@@ -21,7 +21,7 @@ from config import Config  # noqa: E402
 from oracle import IGNORED, Model  # noqa: E402
 from training import Teacher, backward, losses, pruning_masks, sparsity  # noqa: E402
 
-GRAPHS = ("infer", "eval", "grad", "step")
+GRAPHS = ("infer", "eval", "score", "grad", "step")
 STEP, RATE = 3, 1e-3  # what step.onnx is given
 PRUNE_STEP = 5  # whose masks grad.onnx and step.onnx are given
 STANDS_FOR = {"micro_gpt2": "plain/gpt2"}  # variants of which the goldens have another name
@@ -88,7 +88,8 @@ def prepare(binary: Path, variant: str, case: Case, work: Path, emission: list[s
         picked = torch.where(b.labels == IGNORED, 0.0, scores.gather(-1, b.labels.clamp(min=0)[..., None])[..., 0])
     top2 = logits.topk(2).values
     top = torch.where(top2[..., 0] - top2[..., 1] > 1e-4, logits.argmax(-1), -1)  # -1: too close to call
-    expected = dict(infer=dict(logits=logits), eval=dict(logprob=picked, top=top))
+    at = scored(b.labels, manifest["graphs"]["score"])
+    expected = dict(infer=dict(logits=logits), eval=dict(logprob=picked, top=top), score=dict(logprob=picked.flatten()[at], top=top.flatten()[at]))
 
     pruned = pruning_masks(p, sparsity(c.training.prune, PRUNE_STEP)) if c.training.prune.sparsity else None
     l = losses(p, c, b, teacher, None, pruned)
@@ -108,12 +109,25 @@ def prepare(binary: Path, variant: str, case: Case, work: Path, emission: list[s
     expected["grad"] = sums | after
     expected["step"] = sums | one_step(p, b.count, values, manifest["config"]["training"])
 
+    chosen = values | dict(scored=at.numpy(), labels=b.labels.flatten()[at].numpy())
     for name in GRAPHS:
-        ports = manifest["graphs"][name]
-        save_file({i["name"]: np.asarray(values[i["name"]]) for i in ports["inputs"]}, folder / f"{name}.inputs.safetensors")
+        ports, given = manifest["graphs"][name], chosen if name == "score" else values
+        save_file({i["name"]: np.asarray(given[i["name"]]) for i in ports["inputs"]}, folder / f"{name}.inputs.safetensors")
         want = {o["name"]: np.asarray(expected[name][o["name"]].detach().numpy()) for o in ports["outputs"]}
         save_file(want, folder / f"{name}.expected.safetensors")
     return Program(variant, c.arch, folder)
+
+
+def scored(labels: torch.Tensor, ports: dict) -> torch.Tensor:
+    """Positions for score.onnx, counted through the labels' rows: every other one of those that have a label, from the last to the
+    first, so that number and order are no other graph's; and behind them the rest, where the graph has a static number of them."""
+    here = labels.flatten().ne(IGNORED).nonzero().flatten().flip(0)[::2].contiguous()
+    size = next(i["shape"] for i in ports["inputs"] if i["name"] == "scored")[0]
+    if size < 0:
+        return here
+    rest = torch.ones(labels.numel(), dtype=torch.bool)
+    rest[here] = False
+    return torch.cat([here, rest.nonzero().flatten()])[:size]
 
 
 def rewrite_start(file: Path, c: Config) -> dict[str, np.ndarray]:

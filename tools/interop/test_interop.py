@@ -5,8 +5,9 @@ import unittest
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from reference import error
+from reference import error, scored
 from runtimes import Runtime, Worker, pinned
 from table import operator
 
@@ -39,6 +40,13 @@ class TestInterop(unittest.TestCase):
                 error(got | {name: wrong}, want)
         with self.assertRaisesRegex(ValueError, "missing"):
             error({}, want)
+
+    def test_scored(self):
+        labels = torch.tensor([[-100, 4, 5, -100], [6, -100, 7, 8]])  # labels at 1, 2, 4, 6, 7
+        for size, want in ((-1, [7, 4, 1]), (8, [7, 4, 1, 0, 2, 3, 5, 6]), (4, [7, 4, 1, 0])):
+            got = scored(labels, {"inputs": [{"name": "labels", "shape": [size]}, {"name": "scored", "shape": [size]}]})
+            self.assertEqual(got.numpy().tolist(), want)
+            self.assertTrue(got.is_contiguous())  # the files' writer knows no strides
 
     def test_operator(self):
         for text, name in (

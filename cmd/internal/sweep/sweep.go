@@ -219,6 +219,7 @@ func (l *Lab) train(ctx context.Context, c Cell, resume bool) (*trainloop.Result
 	}
 	if dir != ProgramDir(c.Dir) {
 		defer os.RemoveAll(dir) // where it came to nothing
+		l.noteMasks(c, was, s)
 	}
 	defer p.Wait() // whatever happens: the folder may be written into again
 	o := trainloop.Options{
