@@ -74,7 +74,7 @@ func (f flash) stream() Launch {
 	return l
 }
 
-// streamGrad are the gradients of q, k and v, with scratch memory for dq so far at an offset; size is its bytes.
+// streamGrad are the gradients of q, k and v, with scratch memory for dq so far at an offset, of one head for each block; size is its bytes.
 func (f flash) streamGrad(scratch int) (l Launch, size int) {
 	l = f.streamLaunch("attention_stream_grad", streamGradGroups, f.batch*f.heads)
 	box := 2 * streamTile * f.dk
@@ -83,5 +83,5 @@ func (f flash) streamGrad(scratch int) (l Launch, size int) {
 	of := func(a Arg) Arg { return f.boxes(a, f.queries, f.heads) }
 	keys := func(a Arg) Arg { return f.boxes(a, f.keys, f.heads) }
 	l.Args = append(slices.Clone(f.args), of(In(0)), keys(In(1)), keys(In(2)), of(In(6)), of(In(8)), keys(Out(1)), keys(Out(2)), In(7), Out(0), Out(1), Out(2), Scratch(scratch))
-	return l, 4 * f.batch * f.heads * f.queries * f.dk
+	return l, 4 * l.Grid[0] * f.queries * f.dk
 }

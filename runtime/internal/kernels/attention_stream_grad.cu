@@ -59,8 +59,8 @@ struct Passes {
   __device__ __forceinline__ int key(int g) const { return block * BLOCK + (pass % 2 ? g : GROUPS - 1 - g) * 64; }
 };
 
-// dq [B·Sq, H·dk], dk [B·Sk, H·dk], dv [B·Sk, H·dv]. partial is dq so far [B,H,tiles of queries,64·D], where a head has several blocks of keys, as the
-// threads have it that read it again.
+// dq [B·Sq, H·dk], dk [B·Sk, H·dk], dv [B·Sk, H·dv]. partial is dq so far [blocks,tiles of queries,64·D], where a head has several blocks of keys, as the
+// threads have it that read it again; it has one head of each block at a time, and the second-level cache keeps it.
 extern "C" __global__ void __launch_bounds__(THREADS + 128, 1)
 attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_constant__ Map all_k, const __grid_constant__ Map all_v, const __grid_constant__ Map all_y,
                       const __grid_constant__ Map all_dy, const __grid_constant__ Map all_dk, const __grid_constant__ Map all_dv, const float* lse, bf16* dq,
@@ -73,7 +73,7 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
   const u32 full = barriers, ready = full + 8 * STAGES, empty = ready + 8 * STAGES, full_keys = empty + 8 * STAGES, full_slopes = full_keys + 16,
             empty_slopes = full_slopes + 16, empty_keys = empty_slopes + 16, full_y = empty_keys + 16;
   if (threadIdx.x == 0) {
-    for (int i = 0; i < STAGES; i++) barrier_init(full + 8 * i, 1), barrier_init(ready + 8 * i, 4), barrier_init(empty + 8 * i, WARPS);
+    for (int i = 0; i < STAGES; i++) barrier_init(full + 8 * i, 1), barrier_init(ready + 8 * i, 128), barrier_init(empty + 8 * i, WARPS);
     for (int i = 0; i < 2; i++) barrier_init(full_keys + 8 * i, 1), barrier_init(empty_keys + 8 * i, GROUPS), barrier_init(full_slopes + 8 * i, WARPS), barrier_init(empty_slopes + 8 * i, 4);
     barrier_init(full_y, 1);
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
@@ -96,8 +96,8 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
         barrier_expect(full_keys + 8 * place, GROUPS * 2 * Box::BYTES);
         for (int g = 0; g < GROUPS; g++) { // past the end there is something, if only zeros, and never used
           const u32 to = own + (place * GROUPS + g) * 2 * Box::BYTES;
-          copy_box(to, &all_k, b * keys + ahead.key(g), h * D, full_keys + 8 * place);
-          copy_box(to + Box::BYTES, &all_v, b * keys + ahead.key(g), h * D, full_keys + 8 * place);
+          copy_box(to, &all_k, b * keys + ahead.key(g), h * D, full_keys + 8 * place, SOON);
+          copy_box(to + Box::BYTES, &all_v, b * keys + ahead.key(g), h * D, full_keys + 8 * place, SOON);
         }
       }
       ahead.next_pass();
@@ -110,11 +110,11 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
       const int item = adding.item, b = item / heads, h = item - b * heads, i = adding.tile * 64, place = added % 2;
       const Rule u(nullptr, 0, queries, adding.limit, causal, window, 0);
       float part[D / 8][4];
-      float* so_far = partial + ((i64)item * (queries / 64) + adding.tile) * (64 * D) + threadIdx.x % 128 * 4;
+      float* so_far = partial + ((i64)blockIdx.x * (queries / 64) + adding.tile) * (64 * D) + threadIdx.x % 128 * 4;
       clear(part);
       if (adding.last_block(adding.tile) != adding.block)
 #pragma unroll
-        for (int c = 0; c < D / 8; c++) load_pack(so_far + c * 512, part[c]);
+        for (int c = 0; c < D / 8; c++) load_pack_hint(so_far + c * 512, part[c], LATE);
       int g = 0, end = GROUPS; // a range of the warpgroups has keys that these queries see
       while (g < end && u.none(i, i + 64, adding.key(g), adding.key(g) + 64)) g++;
       while (g < end && u.none(i, i + 64, adding.key(end - 1), adding.key(end - 1) + 64)) end--;
@@ -133,7 +133,7 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
       if (lane == 0) barrier_arrive(empty_slopes + 8 * place);
       if (adding.first_block(adding.tile) != adding.block) {
 #pragma unroll
-        for (int c = 0; c < D / 8; c++) store_pack(so_far + c * 512, part[c]);
+        for (int c = 0; c < D / 8; c++) store_pack_hint(so_far + c * 512, part[c], LATE);
       } else {
         bf16* to = head(dq, b, queries, heads, h, D) + (i64)(i + warp * 16 + lane / 4) * heads * D + lane % 4 * 8;
 #pragma unroll
@@ -144,7 +144,7 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
 #pragma unroll
             for (int n = 0; n < 4; n++) x[n][0] = part[4 * c + n][2 * e] * scale, x[n][1] = part[4 * c + n][2 * e + 1] * scale;
             gather(x);
-            store_pack(to + (i64)e * 8 * heads * D + c * 32, &x[0][0]);
+            store_pack_hint(to + (i64)e * 8 * heads * D + c * 32, &x[0][0], SOON);
           }
       }
       added++;
@@ -186,18 +186,19 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
         if (lane < 16) asm volatile("st.shared.f32 [%0], %1;" ::"r"(to + lane * 4), "f"(l == -INF ? INF : l * LOG2E) : "memory");
         asm volatile("bar.sync 1, 128;" ::: "memory"); // y may be written over
       }
-      __syncwarp();
-      if (lane == 0) barrier_arrive(ready + 8 * waiting_stage);
+      barrier_arrive(ready + 8 * waiting_stage);
       waiting = -1;
     };
     for (int step = 0; at.more(); step++, at.next_tile()) {
       const int item = at.item, b = item / heads, h = item - b * heads, i = at.tile * 64;
       if (threadIdx.x % 128 == 0) {
         const u32 to = stream + stage * 2 * Box::BYTES;
+        // Of causal attention most queries go by once or twice: keeping them costs more than it gives.
+        const u64 hint = causal ? USUAL : at.first_block(at.tile) == at.block ? SOON : LATE;
         barrier_wait(empty + 8 * stage, parity ^ 1);
         barrier_expect(full + 8 * stage, 2 * Box::BYTES);
-        copy_box(to, &all_q, b * queries + i, h * D, full + 8 * stage);
-        copy_box(to + Box::BYTES, &all_dy, b * queries + i, h * D, full + 8 * stage);
+        copy_box(to, &all_q, b * queries + i, h * D, full + 8 * stage, hint);
+        copy_box(to + Box::BYTES, &all_dy, b * queries + i, h * D, full + 8 * stage, hint);
       }
       asm volatile("bar.sync 1, 128;" ::: "memory"); // none is a tile ahead
       finish();
@@ -206,7 +207,7 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
       if (waiting_first) {
         if (threadIdx.x % 128 == 0) {
           barrier_expect(full_y, Box::BYTES);
-          copy_box(results.at, &all_y, b * queries + i, h * D, full_y);
+          copy_box(results.at, &all_y, b * queries + i, h * D, full_y, SOON);
         }
         if (lane < 16) l = lse[(i64)item * queries + i + warp * 16 + lane];
       }
@@ -330,8 +331,8 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
         show_writes();
         warpgroup_barrier(group);
         if (threadIdx.x % 128 == 0 && j < keys) {
-          store_box(&all_dv, values.at, b * keys + j, h * D);
-          store_box(&all_dk, out.at, b * keys + j, h * D);
+          store_box(&all_dv, values.at, b * keys + j, h * D, SOON);
+          store_box(&all_dk, out.at, b * keys + j, h * D, SOON);
         }
         owed = empty_keys + 8 * place;
         at.pass++;

@@ -4,6 +4,19 @@
 // Map is how the copying engine sees a matrix.
 struct alignas(64) Map { u64 words[16]; };
 
+// Hints to the second-level cache: when what an access touches makes room for other things. The numbers are those that createpolicy.fractional makes on a Hopper.
+constexpr u64 SOON = 0x12F0000000000000, USUAL = 0x1000000000000000, LATE = 0x14F0000000000000;
+__device__ __forceinline__ void load_pack_hint(const float* p, float* v, u64 hint) {
+  asm volatile("ld.global.L2::cache_hint.v4.f32 {%0,%1,%2,%3}, [%4], %5;" : "=f"(v[0]), "=f"(v[1]), "=f"(v[2]), "=f"(v[3]) : "l"(p), "l"(hint) : "memory");
+}
+__device__ __forceinline__ void store_pack_hint(float* p, const float* v, u64 hint) {
+  asm volatile("st.global.L2::cache_hint.v4.f32 [%0], {%1,%2,%3,%4}, %5;" ::"l"(p), "f"(v[0]), "f"(v[1]), "f"(v[2]), "f"(v[3]), "l"(hint) : "memory");
+}
+__device__ __forceinline__ void store_pack_hint(bf16* p, const float* v, u64 hint) {
+  asm volatile("st.global.L2::cache_hint.v4.u32 [%0], {%1,%2,%3,%4}, %5;" ::"l"(p), "r"(pack_bf16(v[0], v[1])), "r"(pack_bf16(v[2], v[3])), "r"(pack_bf16(v[4], v[5])),
+               "r"(pack_bf16(v[6], v[7])), "l"(hint) : "memory");
+}
+
 __device__ __forceinline__ void barrier_init(u32 at, int count) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(at), "r"(count) : "memory");
 }
@@ -26,10 +39,19 @@ __device__ __forceinline__ void copy_box(u32 to, const Map* from, int row, int c
   asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(to), "l"(from),
                "r"(column), "r"(row), "r"(barrier) : "memory");
 }
+// The same, with a hint to the second-level cache.
+__device__ __forceinline__ void copy_box(u32 to, const Map* from, int row, int column, u32 barrier, u64 hint) {
+  asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1, {%2, %3}], [%4], %5;" ::"r"(to), "l"(from),
+               "r"(column), "r"(row), "r"(barrier), "l"(hint) : "memory");
+}
 // Copies a box from shared memory to a matrix, where it is in it.
 __device__ __forceinline__ void store_box(const Map* to, u32 from, int row, int column) {
   asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%1, %2}], [%3];\ncp.async.bulk.commit_group;" ::"l"(to), "r"(column), "r"(row), "r"(from)
                : "memory");
+}
+__device__ __forceinline__ void store_box(const Map* to, u32 from, int row, int column, u64 hint) {
+  asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group.L2::cache_hint [%0, {%1, %2}], [%3], %4;\ncp.async.bulk.commit_group;" ::"l"(to), "r"(column),
+               "r"(row), "r"(from), "l"(hint) : "memory");
 }
 // Waits until at most LEFT boxes that this thread stores are still read from shared memory.
 template <int LEFT> __device__ __forceinline__ void wait_stores() {
