@@ -337,24 +337,30 @@ template <int N, bool TURNED> __device__ __forceinline__ float logits(float (&c)
   return scale2;
 }
 
+// The largest of t and row e of logits, of which a quad's threads have two entries in eight.
+template <int N> __device__ __forceinline__ float row_maximum(const float (&s)[N / 8][4], int e, float t) {
+#pragma unroll
+  for (int c = 0; c < N / 8; c++) t = fmaxf(t, fmaxf(s[c][2 * e], s[c][2 * e + 1]));
+  t = fmaxf(t, __shfl_xor_sync(0xffffffffu, t, 1));
+  return fmaxf(t, __shfl_xor_sync(0xffffffffu, t, 2));
+}
+// Makes t what row e's exponentials are relative to: those added up before, in o and sum, too.
+template <int W> __device__ __forceinline__ void lift(int e, float t, float (&o)[W][4], float (&top)[2], float (&sum)[2], float factor) {
+  const float less = top[e] == -INF ? 0 : exp2_fast((top[e] - t) * factor);
+  top[e] = t;
+  sum[e] *= less;
+#pragma unroll
+  for (int c = 0; c < W; c++) o[c][2 * e] *= less, o[c][2 * e + 1] *= less;
+}
+
 // Turns logits, but for factor, into exponentials relative to something near each row's maximum so far, and adds them to its sum. What was added up
 // before, in o and sum, is relative to the same.
 template <int N, int W> __device__ __forceinline__ void soften(float (&s)[N / 8][4], float (&o)[W][4], float (&top)[2], float (&sum)[2], float factor) {
 #pragma unroll
   for (int e = 0; e < 2; e++) {
-    float t = top[e];
-#pragma unroll
-    for (int c = 0; c < N / 8; c++) t = fmaxf(t, fmaxf(s[c][2 * e], s[c][2 * e + 1]));
-    t = fmaxf(t, __shfl_xor_sync(0xffffffffu, t, 1));
-    t = fmaxf(t, __shfl_xor_sync(0xffffffffu, t, 2));
+    const float t = row_maximum<N>(s, e, top[e]);
     // Sums keep what they are relative to until it is 2⁸ times too small: then, seldom, they are scaled.
-    if (__any_sync(0xffffffffu, (t - top[e]) * factor > 8)) {
-      float less = top[e] == -INF ? 0 : exp2_fast((top[e] - t) * factor);
-      top[e] = t;
-      sum[e] *= less;
-#pragma unroll
-      for (int c = 0; c < W; c++) o[c][2 * e] *= less, o[c][2 * e + 1] *= less;
-    }
+    if (__any_sync(0xffffffffu, (t - top[e]) * factor > 8)) lift(e, t, o, top, sum, factor);
     float base = top[e] == -INF ? 0 : top[e] * factor, part = 0;
 #pragma unroll
     for (int c = 0; c < N / 8; c++)

@@ -11,29 +11,26 @@
 constexpr int GROUPS = WARPS / 4, BLOCK = GROUPS * 64;
 typedef Tile<64, D> Box;
 
-// A number that is the same in all threads of a warp, so that the compiler knows.
-__device__ __forceinline__ int alike(int x) { return __shfl_sync(0xffffffffu, x, 0); }
-
-// The blocks of queries that this block takes: pairs from both ends of a head, which have the same work under a causal mask, a grid apart.
+// The blocks of queries that this block takes: pairs from both ends of a head, which have the same work under a causal mask, a grid apart. Pairs and halves are two
+// loops, not one: the compiler gives exponentials more registers then, and they take a twentieth less.
 struct Work {
   int batch, heads, blocks, pairs, by_pair, by_head, by_batch; // by_…: from one pair to the next
-  int b, h, pair, half = 0;
+  int b, h, pair, half;
   __device__ __forceinline__ Work(int batch, int heads, int queries) : batch(batch), heads(heads), blocks((queries + BLOCK - 1) / BLOCK) {
     pairs = (blocks + 1) / 2;
-    const int by_all = alike(gridDim.x / pairs), all = alike(blockIdx.x / pairs);
-    by_batch = alike(by_all / heads), by_head = by_all - by_batch * heads, by_pair = gridDim.x - by_all * pairs;
-    b = alike(all / heads), h = all - b * heads, pair = blockIdx.x - all * pairs;
+    const int by_all = gridDim.x / pairs, all = blockIdx.x / pairs;
+    by_batch = by_all / heads, by_head = by_all - by_batch * heads, by_pair = gridDim.x - by_all * pairs;
+    b = all / heads, h = all - b * heads, pair = blockIdx.x - all * pairs;
   }
   __device__ __forceinline__ bool more() const { return b < batch; }
+  __device__ __forceinline__ int halves() const { return 2 * pair == blocks - 1 ? 1 : 2; } // a block in the middle is alone
   __device__ __forceinline__ void next() {
-    half = half == 0 && 2 * pair != blocks - 1; // a block in the middle is alone
-    if (half) return;
     pair += by_pair, h += by_head, b += by_batch;
     if (pair >= pairs) pair -= pairs, h++;
     if (h >= heads) h -= heads, b++;
   }
   __device__ __forceinline__ int first() const { return (half ? pair : blocks - 1 - pair) * BLOCK; }
-  // first of a warpgroup g; the one with the most keys to see has the fewest in the other half.
+  // first of a warpgroup: the one with the most keys to see has the fewest in the other half.
   __device__ __forceinline__ int first(int g) const { return first() + (half ? GROUPS - 1 - g : g) * 64; }
   __device__ __forceinline__ Walk walk(const Rule& u) const { return Walk(u, first(), min(first() + BLOCK, u.queries)); }
 };
@@ -49,18 +46,7 @@ __device__ __forceinline__ void exponentials(u32 (&p)[N / 16][4], float (&s)[N /
     if (look) {
       arrived(s); // lest maxima are computed before, for nothing
 #pragma unroll
-      for (int e = 0; e < 2; e++) {
-        float t = top[e];
-#pragma unroll
-        for (int c = 0; c < N / 8; c++) t = fmaxf(t, fmaxf(s[c][2 * e], s[c][2 * e + 1]));
-        t = fmaxf(t, __shfl_xor_sync(0xffffffffu, t, 1));
-        t = fmaxf(t, __shfl_xor_sync(0xffffffffu, t, 2));
-        const float less = top[e] == -INF ? 0 : exp2_fast((top[e] - t) * factor);
-        top[e] = t;
-        sum[e] *= less;
-#pragma unroll
-        for (int c = 0; c < W; c++) o[c][2 * e] *= less, o[c][2 * e + 1] *= less;
-      }
+      for (int e = 0; e < 2; e++) lift(e, row_maximum<N>(s, e, top[e]), o, top, sum, factor);
     }
     const float base[2] = {top[0] == -INF ? 0 : top[0] * factor, top[1] == -INF ? 0 : top[1] * factor};
     part[0][0] = part[0][1] = part[1][0] = part[1][1] = 0;
@@ -108,26 +94,28 @@ attention_stream(PARAMS, const __grid_constant__ Map all_q, const __grid_constan
   if (group == GROUPS) {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 32;");
     if (threadIdx.x != THREADS) return;
-    for (; at.more(); at.next(), next(turn, parity_q, 2)) {
-      const int column = (groups == 1 ? at.h : at.h / groups) * D;
-      const Walk walk = at.walk(Rule(lengths, at.b, queries, keys, causal, window, memory));
-      auto bring_keys = [&](int n) {
-        barrier_wait(empty + 8 * stage, parity ^ 1);
-        barrier_expect(full_k + 8 * stage, Box::BYTES);
-        copy_box(stream + stage * 2 * Box::BYTES, &all_k, at.b * keys + walk(n), column, full_k + 8 * stage);
-      };
-      // The first keys, the queries, the first values: what is needed first.
-      if (walk.count) bring_keys(0);
-      for (int g = 0; g < GROUPS; g++) { // past the end there is something, if only zeros, and never used
-        const int place = turn * GROUPS + g;
-        barrier_wait(empty_q + 8 * place, parity_q ^ 1);
-        barrier_expect(full_q + 8 * place, Box::BYTES);
-        copy_box(own + place * Box::BYTES, &all_q, at.b * queries + at.first(g), at.h * D, full_q + 8 * place);
-      }
-      for (int n = 0; n < walk.count; n++, next(stage, parity, STAGES)) {
-        if (n) bring_keys(n);
-        barrier_expect(full_v + 8 * stage, Box::BYTES);
-        copy_box(stream + (stage * 2 + 1) * Box::BYTES, &all_v, at.b * keys + walk(n), column, full_v + 8 * stage);
+    for (; at.more(); at.next()) {
+      for (at.half = 0; at.half < at.halves(); at.half++, next(turn, parity_q, 2)) {
+        const int column = (groups == 1 ? at.h : at.h / groups) * D;
+        const Walk walk = at.walk(Rule(lengths, at.b, queries, keys, causal, window, memory));
+        auto bring_keys = [&](int n) {
+          barrier_wait(empty + 8 * stage, parity ^ 1);
+          barrier_expect(full_k + 8 * stage, Box::BYTES);
+          copy_box(stream + stage * 2 * Box::BYTES, &all_k, at.b * keys + walk(n), column, full_k + 8 * stage);
+        };
+        // The first keys, the queries, the first values: what is needed first.
+        if (walk.count) bring_keys(0);
+        for (int g = 0; g < GROUPS; g++) { // past the end there is something, if only zeros, and never used
+          const int place = turn * GROUPS + g;
+          barrier_wait(empty_q + 8 * place, parity_q ^ 1);
+          barrier_expect(full_q + 8 * place, Box::BYTES);
+          copy_box(own + place * Box::BYTES, &all_q, at.b * queries + at.first(g), at.h * D, full_q + 8 * place);
+        }
+        for (int n = 0; n < walk.count; n++, next(stage, parity, STAGES)) {
+          if (n) bring_keys(n);
+          barrier_expect(full_v + 8 * stage, Box::BYTES);
+          copy_box(stream + (stage * 2 + 1) * Box::BYTES, &all_v, at.b * keys + walk(n), column, full_v + 8 * stage);
+        }
       }
     }
     return;
@@ -147,81 +135,83 @@ attention_stream(PARAMS, const __grid_constant__ Map all_q, const __grid_constan
   auto leave = [&](int stage) {
     if (lane == 0) barrier_arrive(empty + 8 * stage);
   };
-  for (; at.more(); at.next(), next(turn, parity_q, 2)) {
-    const Rule u(lengths, at.b, queries, keys, causal, window, memory);
-    const Walk walk = at.walk(u);
-    const int i = at.first(group), place = turn * GROUPS + group;
-    const Box mine{own + place * Box::BYTES};
-    float s[8][4], o[D / 8][4], top[2] = {-INF, -INF}, sum[2] = {0, 0};
-    // Tiles that these queries see, and those of which they see all.
-    const bool simple = !window && !memory && scale2 > 0;
-    const int limit = causal ? min(i + 64, u.limit) : u.limit, seen = i >= queries ? 0 : simple ? (limit + 63) / 64 : walk.count;
-    const int whole = simple ? (causal ? min(i + 1, u.limit) : u.limit) / 64 : 0;
-    int n = 0;
-    auto pass_by = [&] {
-      barrier_wait(full_k + 8 * stage, parity);
-      barrier_wait(full_v + 8 * stage, parity);
-      leave(stage);
-      next(stage, parity, STAGES);
-      n++;
-    };
-    // Waits for the keys of the next tile that these queries see; false where there is none.
-    auto next_keys = [&] {
-      while (n < seen && !simple && u.none(i, i + 64, walk(n), walk(n) + 64)) pass_by();
-      if (n < seen) barrier_wait(full_k + 8 * stage, parity);
-      return n < seen;
-    };
-    auto product_keys = [&] {
-      product_tiles(s, mine, Box{stream + stage * 2 * Box::BYTES});
-      end_products();
-      barrier_wait(full_v + 8 * stage, parity);
-      wait_products<0>();
-      arrived(s);
-    };
-    clear(o);
-    barrier_wait(full_q + 8 * place, parity_q);
-    bool more = next_keys();
-    if (more) {
-      begin_products();
-      product_keys();
-    }
-    while (more) {
-      const int done = stage;
-      const Box values{stream + (stage * 2 + 1) * Box::BYTES};
-      u32 p[4][4];
-      exponentials<64>(p, s, o, top, sum, n < whole ? scale2 : logits<64, false>(s, u, i, walk(n), keys, bias, scale2));
-      next(stage, parity, STAGES);
-      n++;
-      more = next_keys();
-      begin_products();
-#pragma unroll
-      for (int c = 0; c < 4; c++) Wgmma<D, 1>::run(o[0], p[c], values.descriptor(c * 16, 0));
-      if (more) product_keys();
-      else {
+  for (; at.more(); at.next()) {
+    for (at.half = 0; at.half < at.halves(); at.half++, next(turn, parity_q, 2)) {
+      const Rule u(lengths, at.b, queries, keys, causal, window, memory);
+      const Walk walk = at.walk(u);
+      const int i = at.first(group), place = turn * GROUPS + group;
+      const Box mine{own + place * Box::BYTES};
+      float s[8][4], o[D / 8][4], top[2] = {-INF, -INF}, sum[2] = {0, 0};
+      // Tiles that these queries see, and those of which they see all.
+      const bool simple = !window && !memory && scale2 > 0;
+      const int limit = causal ? min(i + 64, u.limit) : u.limit, seen = i >= queries ? 0 : simple ? (limit + 63) / 64 : walk.count;
+      const int whole = simple ? (causal ? min(i + 1, u.limit) : u.limit) / 64 : 0;
+      int n = 0;
+      auto pass_by = [&] {
+        barrier_wait(full_k + 8 * stage, parity);
+        barrier_wait(full_v + 8 * stage, parity);
+        leave(stage);
+        next(stage, parity, STAGES);
+        n++;
+      };
+      // Waits for the keys of the next tile that these queries see; false where there is none.
+      auto next_keys = [&] {
+        while (n < seen && !simple && u.none(i, i + 64, walk(n), walk(n) + 64)) pass_by();
+        if (n < seen) barrier_wait(full_k + 8 * stage, parity);
+        return n < seen;
+      };
+      auto product_keys = [&] {
+        product_tiles(s, mine, Box{stream + stage * 2 * Box::BYTES});
         end_products();
+        barrier_wait(full_v + 8 * stage, parity);
         wait_products<0>();
+        arrived(s);
+      };
+      clear(o);
+      barrier_wait(full_q + 8 * place, parity_q);
+      bool more = next_keys();
+      if (more) {
+        begin_products();
+        product_keys();
       }
-      arrived(o);
-      leave(done);
+      while (more) {
+        const int done = stage;
+        const Box values{stream + (stage * 2 + 1) * Box::BYTES};
+        u32 p[4][4];
+        exponentials<64>(p, s, o, top, sum, n < whole ? scale2 : logits<64, false>(s, u, i, walk(n), keys, bias, scale2));
+        next(stage, parity, STAGES);
+        n++;
+        more = next_keys();
+        begin_products();
+#pragma unroll
+        for (int c = 0; c < 4; c++) Wgmma<D, 1>::run(o[0], p[c], values.descriptor(c * 16, 0));
+        if (more) product_keys();
+        else {
+          end_products();
+          wait_products<0>();
+        }
+        arrived(o);
+        leave(done);
+        release_queries();
+      }
+      while (n < walk.count) pass_by();
+      float factor[2];
+      finish_rows(factor, top, sum, scale2 <= 0 ? 1 / LOG2E : scale, 1, lse + ((i64)at.b * heads + at.h) * queries, i + threadIdx.x % 128 / 32 * 16 + lane / 4, queries);
       release_queries();
+      // The result goes out through the queries' memory.
+#pragma unroll
+      for (int c = 0; c < D / 8; c++)
+#pragma unroll
+        for (int e = 0; e < 4; e++) o[c][e] *= factor[e / 2];
+      u32 rounded[D / 16][4];
+      round_left<D>(rounded, o);
+      warpgroup_barrier(group);
+      store_box_rows<D>(mine, rounded);
+      show_writes();
+      warpgroup_barrier(group);
+      if (threadIdx.x % 128 == 0 && i < queries) store_box(&all_y, mine.at, at.b * queries + i, at.h * D);
+      owed = empty_q + 8 * place;
     }
-    while (n < walk.count) pass_by();
-    float factor[2];
-    finish_rows(factor, top, sum, scale2 <= 0 ? 1 / LOG2E : scale, 1, lse + ((i64)at.b * heads + at.h) * queries, i + threadIdx.x % 128 / 32 * 16 + lane / 4, queries);
-    release_queries();
-    // The result goes out through the queries' memory.
-#pragma unroll
-    for (int c = 0; c < D / 8; c++)
-#pragma unroll
-      for (int e = 0; e < 4; e++) o[c][e] *= factor[e / 2];
-    u32 rounded[D / 16][4];
-    round_left<D>(rounded, o);
-    warpgroup_barrier(group);
-    store_box_rows<D>(mine, rounded);
-    show_writes();
-    warpgroup_barrier(group);
-    if (threadIdx.x % 128 == 0 && i < queries) store_box(&all_y, mine.at, at.b * queries + i, at.h * D);
-    owed = empty_q + 8 * place;
   }
   if (threadIdx.x % 128 == 0) wait_stores<0>();
 }
