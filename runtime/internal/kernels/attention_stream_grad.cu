@@ -3,7 +3,8 @@
 //
 // A block has a head and BLOCK keys of it at a time, 64 for each of three warpgroups, while tiles of queries stream by. A fourth warpgroup copies them, ahead
 // by STAGES, makes what belongs to each query, and adds up dq: the others hand it their gradients of a tile's logits in shared memory, and it multiplies
-// them all with the keys, so that what a block adds to dq is a single product's sum. The order of all sums is fixed.
+// them all with the keys, so that what a block adds to dq is a single product's sum. The order of all sums is fixed. Every tile waits for the fourth
+// warpgroup, whose instructions follow one another: it has as few of them as can be.
 
 #include "attention.cuh"
 #include "boxes.cuh"
@@ -19,6 +20,7 @@ struct Passes {
   const i64* lengths;
   int batch, heads, queries, keys, causal, window;
   int item, block, pass, tile, end, limit; // item: of the batch's heads; pass: all so far; limit: keys from it on are hidden
+  int b, h;                                // the item's sequence and head
 
   __device__ __forceinline__ int first(int block) const { return causal ? block * (BLOCK / 64) : 0; }
   __device__ __forceinline__ int last(int block) const {
@@ -28,7 +30,7 @@ struct Passes {
   __device__ __forceinline__ Rule rule() const { return Rule(lengths, item / heads, queries, keys, causal, window, 0); }
   __device__ __forceinline__ bool more() const { return item < batch * heads; }
   __device__ __forceinline__ void begin_item() {
-    if (more()) limit = rule().limit;
+    if (more()) b = item / heads, h = item - b * heads, limit = Rule(lengths, b, queries, keys, causal, window, 0).limit;
     block = (keys + BLOCK - 1) / BLOCK;
   }
   // The next pass of this head, false where there is none.
@@ -74,9 +76,9 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
             empty_slopes = full_slopes + 16, empty_keys = empty_slopes + 16, full_y = empty_keys + 16;
   if (threadIdx.x == 0) {
     for (int i = 0; i < STAGES; i++) barrier_init(full + 8 * i, 1), barrier_init(ready + 8 * i, 128), barrier_init(empty + 8 * i, WARPS);
-    for (int i = 0; i < 2; i++) barrier_init(full_keys + 8 * i, 1), barrier_init(empty_keys + 8 * i, GROUPS), barrier_init(full_slopes + 8 * i, WARPS), barrier_init(empty_slopes + 8 * i, 4);
+    for (int i = 0; i < 2; i++) barrier_init(full_keys + 8 * i, 1), barrier_init(empty_keys + 8 * i, GROUPS + 4), barrier_init(full_slopes + 8 * i, WARPS), barrier_init(empty_slopes + 8 * i, 4);
     barrier_init(full_y, 1);
-    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+    show_barriers();
   }
   __syncthreads();
   const int group = warpgroup(), lane = threadIdx.x % 32;
@@ -87,82 +89,31 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
   if (group == GROUPS) {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 80;");
     const int warp = threadIdx.x / 32 % 4;
+    const bool copier = threadIdx.x % 128 == 0;
     // Keys and values of a pass, into one of the two places.
     Passes ahead = at;
-    auto bring_keys = [&] {
-      barrier_wait(empty_keys + 8 * (ahead.pass % 2), ahead.pass / 2 % 2 ^ 1);
-      if (threadIdx.x % 128 == 0) {
-        const int b = ahead.item / heads, h = ahead.item - b * heads, place = ahead.pass % 2;
-        barrier_expect(full_keys + 8 * place, GROUPS * 2 * Box::BYTES);
-        for (int g = 0; g < GROUPS; g++) { // past the end there is something, if only zeros, and never used
-          const u32 to = own + (place * GROUPS + g) * 2 * Box::BYTES;
-          copy_box(to, &all_k, b * keys + ahead.key(g), h * D, full_keys + 8 * place, SOON);
-          copy_box(to + Box::BYTES, &all_v, b * keys + ahead.key(g), h * D, full_keys + 8 * place, SOON);
-        }
+    auto copy_keys = [&] {
+      const int place = ahead.pass % 2;
+      barrier_wait(empty_keys + 8 * place, ahead.pass / 2 % 2 ^ 1);
+      barrier_expect(full_keys + 8 * place, GROUPS * 2 * Box::BYTES);
+      for (int g = 0; g < GROUPS; g++) { // past the end there is something, if only zeros, and never used
+        const u32 to = own + (place * GROUPS + g) * 2 * Box::BYTES;
+        copy_box(to, &all_k, ahead.b * keys + ahead.key(g), ahead.h * D, full_keys + 8 * place, SOON);
+        copy_box(to + Box::BYTES, &all_v, ahead.b * keys + ahead.key(g), ahead.h * D, full_keys + 8 * place, SOON);
       }
       ahead.next_pass();
     };
-    if (ahead.more()) bring_keys();
-    // dq of a tile: the product of all its gradients of logits with the block's keys. The tile's step is `added`.
-    Passes adding = at;
-    int added = 0;
-    auto add_up = [&] {
-      const int item = adding.item, b = item / heads, h = item - b * heads, i = adding.tile * 64, place = added % 2;
-      const Rule u(nullptr, 0, queries, adding.limit, causal, window, 0);
-      float part[D / 8][4];
-      float* so_far = partial + ((i64)blockIdx.x * (queries / 64) + adding.tile) * (64 * D) + threadIdx.x % 128 * 4;
-      clear(part);
-      if (adding.last_block(adding.tile) != adding.block)
-#pragma unroll
-        for (int c = 0; c < D / 8; c++) load_pack_hint(so_far + c * 512, part[c], LATE);
-      int g = 0, end = GROUPS; // a range of the warpgroups has keys that these queries see
-      while (g < end && u.none(i, i + 64, adding.key(g), adding.key(g) + 64)) g++;
-      while (g < end && u.none(i, i + 64, adding.key(end - 1), adding.key(end - 1) + 64)) end--;
-      barrier_wait(full_slopes + 8 * place, added / 2 % 2);
-      begin_products();
-#pragma unroll 1
-      for (; g < end; g++) {
-        const Slopes a{slopes + (place * GROUPS + g) * Slopes::BYTES};
-        const Box k{own + (adding.pass % 2 * GROUPS + g) * 2 * Box::BYTES};
-#pragma unroll
-        for (int c = 0; c < 64; c += 16) Wgmma<D, 1>::run_turned(part[0], a.descriptor(c, 0), k.descriptor(c, 0));
-      }
-      end_products();
-      wait_products<0>();
-      arrived(part);
-      if (lane == 0) barrier_arrive(empty_slopes + 8 * place);
-      if (adding.first_block(adding.tile) != adding.block) {
-#pragma unroll
-        for (int c = 0; c < D / 8; c++) store_pack_hint(so_far + c * 512, part[c], LATE);
-      } else {
-        bf16* to = head(dq, b, queries, heads, h, D) + (i64)(i + warp * 16 + lane / 4) * heads * D + lane % 4 * 8;
-#pragma unroll
-        for (int c = 0; c < D / 32; c++)
-#pragma unroll
-          for (int e = 0; e < 2; e++) {
-            float x[4][2];
-#pragma unroll
-            for (int n = 0; n < 4; n++) x[n][0] = part[4 * c + n][2 * e] * scale, x[n][1] = part[4 * c + n][2 * e + 1] * scale;
-            gather(x);
-            store_pack_hint(to + (i64)e * 8 * heads * D + c * 32, &x[0][0], SOON);
-          }
-      }
-      added++;
-      adding.next_tile();
-      // The place of keys that have been multiplied for the last time is the next but one's.
-      if (ahead.more() && ahead.pass <= adding.pass + 1) {
-        asm volatile("bar.sync 1, 128;" ::: "memory");
-        bring_keys();
-      }
-    };
-    if (ahead.more()) bring_keys();
+    if (copier) {
+      if (ahead.more()) copy_keys();
+      if (ahead.more()) copy_keys();
+    }
 
     int waiting = -1, waiting_stage = 0, stage = 0, before = -1; // the tile whose rows are next, -1: none; its place; the head of the tile before
     u32 waiting_parity = 0, parity = 0, parity_y = 0;
     bool waiting_first = false;
     float l = 0;
     // Log-sum-exp over ln 2 (inf where a query sees no key) and Σ y·dy of the tile that waits for them: 16 rows for each warp.
-    auto finish = [&] {
+    auto make_rows = [&] {
       if (waiting < 0) return;
       if (waiting_first) {
         barrier_wait(full + 8 * waiting_stage, waiting_parity);
@@ -170,52 +121,127 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
         parity_y ^= 1;
         const Box gradients{stream + waiting_stage * 2 * Box::BYTES + Box::BYTES};
         const u32 to = rows + (rows_at * 2 * MOST + waiting + warp * 16) * 4;
-        constexpr int PARTS = D / 8; // of 16 bytes in a row
-#pragma unroll 2
-        for (int n = lane; n < 16 * PARTS; n += 32) {
-          const int row = n / PARTS, column = n % PARTS * 8;
-          float a[8], d[8], x = 0;
+        constexpr int PARTS = D / 8, STEPS = 16 * PARTS / 32; // 16 bytes of a row; each lane has some of them
+        float sum[STEPS];
+#pragma unroll
+        for (int n = 0; n < STEPS; n++) {
+          const int row = (n * 32 + lane) / PARTS, column = lane % PARTS * 8;
+          float a[8], d[8];
           load_shared_pack(results.address(warp * 16 + row, column), a);
           load_shared_pack(gradients.address(warp * 16 + row, column), d);
+          float even = a[0] * d[0], odd = a[1] * d[1];
 #pragma unroll
-          for (int e = 0; e < 8; e++) x += a[e] * d[e];
-#pragma unroll
-          for (int e = 1; e < PARTS; e *= 2) x += __shfl_xor_sync(0xffffffffu, x, e);
-          if (n % PARTS == 0) asm volatile("st.shared.f32 [%0], %1;" ::"r"(to + (MOST + row) * 4), "f"(x) : "memory");
+          for (int e = 2; e < 8; e += 2) even += a[e] * d[e], odd += a[e + 1] * d[e + 1];
+          sum[n] = even + odd;
         }
+#pragma unroll
+        for (int e = 1; e < PARTS; e *= 2)
+#pragma unroll
+          for (int n = 0; n < STEPS; n++) sum[n] += __shfl_xor_sync(0xffffffffu, sum[n], e);
+        if (lane % PARTS == 0)
+#pragma unroll
+          for (int n = 0; n < STEPS; n++) asm volatile("st.shared.f32 [%0], %1;" ::"r"(to + (MOST + (n * 32 + lane) / PARTS) * 4), "f"(sum[n]) : "memory");
         if (lane < 16) asm volatile("st.shared.f32 [%0], %1;" ::"r"(to + lane * 4), "f"(l == -INF ? INF : l * LOG2E) : "memory");
         asm volatile("bar.sync 1, 128;" ::: "memory"); // y may be written over
       }
       barrier_arrive(ready + 8 * waiting_stage);
       waiting = -1;
     };
-    for (int step = 0; at.more(); step++, at.next_tile()) {
-      const int item = at.item, b = item / heads, h = item - b * heads, i = at.tile * 64;
-      if (threadIdx.x % 128 == 0) {
+
+    Passes adding = at; // where dq is added up
+    // Copies the next tile, and makes the rows of the one before.
+    auto advance = [&] {
+      const int i = at.tile * 64, row = at.b * queries + i, column = at.h * D;
+      const bool more = at.more();
+      // Keys that have been multiplied for the last time make room for the next but one's.
+      if (copier && ahead.more() && ahead.pass == adding.pass + 1) copy_keys();
+      if (copier && more) {
         const u32 to = stream + stage * 2 * Box::BYTES;
         // Of causal attention most queries go by once or twice: keeping them costs more than it gives.
         const u64 hint = causal ? USUAL : at.first_block(at.tile) == at.block ? SOON : LATE;
         barrier_wait(empty + 8 * stage, parity ^ 1);
         barrier_expect(full + 8 * stage, 2 * Box::BYTES);
-        copy_box(to, &all_q, b * queries + i, h * D, full + 8 * stage, hint);
-        copy_box(to + Box::BYTES, &all_dy, b * queries + i, h * D, full + 8 * stage, hint);
+        copy_box(to, &all_q, row, column, full + 8 * stage, hint);
+        copy_box(to + Box::BYTES, &all_dy, row, column, full + 8 * stage, hint);
       }
       asm volatile("bar.sync 1, 128;" ::: "memory"); // none is a tile ahead
-      finish();
-      if (item != before) rows_at ^= 1, before = item;
+      make_rows();
+      if (!more) return;
+      if (at.item != before) rows_at ^= 1, before = at.item;
       waiting = i, waiting_stage = stage, waiting_parity = parity, waiting_first = at.last_block(at.tile) == at.block;
       if (waiting_first) {
-        if (threadIdx.x % 128 == 0) {
+        if (copier) {
           barrier_expect(full_y, Box::BYTES);
-          copy_box(results.at, &all_y, b * queries + i, h * D, full_y, SOON);
+          copy_box(results.at, &all_y, row, column, full_y, SOON);
         }
-        if (lane < 16) l = lse[(i64)item * queries + i + warp * 16 + lane];
+        if (lane < 16) l = lse[(i64)at.item * queries + i + warp * 16 + lane];
       }
       if (++stage == STAGES) stage = 0, parity ^= 1;
-      if (step - added >= STAGES - 1) add_up();
+      at.next_tile();
+    };
+
+    float part[D / 8][4]; // of dq: what the tile has so far, read ahead of its product
+    float* const so_far = partial + (i64)blockIdx.x * queries * D + threadIdx.x % 128 * 4;
+    auto read_ahead = [&] {
+      if (adding.more() && adding.last_block(adding.tile) != adding.block) {
+#pragma unroll
+        for (int c = 0; c < D / 8; c++) load_pack_hint(so_far + adding.tile * (64 * D) + c * 512, part[c], LATE);
+      } else clear(part);
+    };
+    // dq of a tile, rounded: of two blocks of eight columns a thread stores four columns of one.
+    bf16* const result = dq + (i64)(warp * 16 + lane / 4) * (heads * D) + (lane % 2 * 8 + lane / 2 % 2 * 4);
+    auto store_dq = [&](int i) {
+      bf16* to = result + ((i64)(adding.b * queries + i) * heads + adding.h) * D;
+      const bool odd = lane & 1;
+#pragma unroll
+      for (int c = 0; c < D / 8; c += 2)
+#pragma unroll
+        for (int e = 0; e < 2; e++) {
+          u32 x = pack_bf16(part[c][2 * e] * scale, part[c][2 * e + 1] * scale), y = pack_bf16(part[c + 1][2 * e] * scale, part[c + 1][2 * e + 1] * scale);
+          const u32 other = __shfl_xor_sync(0xffffffffu, odd ? x : y, 1);
+          if (odd) x = other;
+          else y = other;
+          store_pair_hint(to + e * 8 * (heads * D) + c * 8, x, y, SOON);
+        }
+    };
+
+    read_ahead();
+#pragma unroll 1
+    for (int n = 0; n < STAGES - 1; n++) advance();
+    for (int added = 0; adding.more(); added++) {
+      // A range of the warpgroups has keys that these queries see.
+      const int i = adding.tile * 64, place = added % 2, j = adding.block * BLOCK;
+      const int low = window ? max(0, (i - window + 1 - j) >> 6) : 0;
+      const int high = min(GROUPS, ((causal ? min(i + 64, adding.limit) : adding.limit) - j + 63) >> 6);
+      int g = adding.pass % 2 ? low : GROUPS - high;
+      const int end = adding.pass % 2 ? high : GROUPS - low;
+      barrier_wait(full_slopes + 8 * place, added / 2 % 2);
+      arrived(part);
+      if (g < end) {
+        begin_products();
+#pragma unroll 1
+        do {
+          const Slopes a{slopes + (place * GROUPS + g) * Slopes::BYTES};
+          const Box k{own + (adding.pass % 2 * GROUPS + g) * 2 * Box::BYTES};
+#pragma unroll
+          for (int c = 0; c < 64; c += 16) Wgmma<D, 1>::run_turned(part[0], a.descriptor(c, 0), k.descriptor(c, 0));
+        } while (++g < end);
+        end_products();
+        advance();
+        wait_products<0>();
+        arrived(part);
+      } else advance();
+      if (lane == 0) {
+        barrier_arrive(empty_slopes + 8 * place);
+        if (adding.tile + 1 == adding.end) barrier_arrive(empty_keys + 8 * (adding.pass % 2));
+      }
+      if (adding.first_block(adding.tile) == adding.block) store_dq(i);
+      else
+#pragma unroll
+        for (int c = 0; c < D / 8; c++) store_pack_hint(so_far + adding.tile * (64 * D) + c * 512, part[c], LATE);
+      adding.next_tile();
+      read_ahead();
     }
-    finish();
-    while (adding.more()) add_up();
   } else {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 144;");
     int step = 0, stage = 0; // step: all so far

@@ -12,9 +12,8 @@ __device__ __forceinline__ void load_pack_hint(const float* p, float* v, u64 hin
 __device__ __forceinline__ void store_pack_hint(float* p, const float* v, u64 hint) {
   asm volatile("st.global.L2::cache_hint.v4.f32 [%0], {%1,%2,%3,%4}, %5;" ::"l"(p), "f"(v[0]), "f"(v[1]), "f"(v[2]), "f"(v[3]), "l"(hint) : "memory");
 }
-__device__ __forceinline__ void store_pack_hint(bf16* p, const float* v, u64 hint) {
-  asm volatile("st.global.L2::cache_hint.v4.u32 [%0], {%1,%2,%3,%4}, %5;" ::"l"(p), "r"(pack_bf16(v[0], v[1])), "r"(pack_bf16(v[2], v[3])), "r"(pack_bf16(v[4], v[5])),
-               "r"(pack_bf16(v[6], v[7])), "l"(hint) : "memory");
+__device__ __forceinline__ void store_pair_hint(bf16* p, u32 a, u32 b, u64 hint) {
+  asm volatile("st.global.L2::cache_hint.v2.u32 [%0], {%1,%2}, %3;" ::"l"(p), "r"(a), "r"(b), "l"(hint) : "memory");
 }
 
 __device__ __forceinline__ void barrier_init(u32 at, int count) {
