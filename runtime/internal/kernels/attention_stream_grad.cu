@@ -153,24 +153,21 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
     };
 
     Passes adding = at; // where dq is added up
-    // Copies the next tile.
-    auto copy_tile = [&] {
+    // Copies the next tile, and makes the rows of the one before.
+    auto advance = [&] {
       // Keys that have been multiplied for the last time make room for the next but one's.
       if (copier && ahead.more() && ahead.pass == adding.pass + 1) copy_keys();
       if (copier && at.more()) {
         const int row = at.b * queries + at.tile * 64, column = at.h * D;
         const u32 to = stream + step % STAGES * 2 * Box::BYTES;
         // Of causal attention most queries go by once or twice: keeping them costs more than it gives.
-        const u64 hint = at.first_block(at.tile) == at.block && !causal ? SOON : causal ? USUAL : LATE;
+        const u64 hint = causal ? USUAL : at.first_block(at.tile) == at.block ? SOON : LATE;
         barrier_wait(empty + 8 * (step % STAGES), step / STAGES % 2 ^ 1);
         barrier_expect(full + 8 * (step % STAGES), 2 * Box::BYTES);
         copy_box(to, &all_q, row, column, full + 8 * (step % STAGES), hint);
         copy_box(to + Box::BYTES, &all_dy, row, column, full + 8 * (step % STAGES), hint);
       }
       asm volatile("bar.sync 1, 128;" ::: "memory"); // none is a tile ahead
-    };
-    // Makes the rows of the tile before, and goes on to the next one.
-    auto next_rows = [&] {
       make_rows();
       step++;
       if (!at.more()) return;
@@ -213,7 +210,7 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
 
     read_ahead();
 #pragma unroll 1
-    for (int n = 0; n < STAGES - 1; n++) copy_tile(), next_rows();
+    for (int n = 0; n < STAGES - 1; n++) advance();
     for (int added = 0; adding.more(); added++) {
       // A range of the warpgroups has keys that these queries see.
       const int i = adding.tile * 64, place = added % 2, j = adding.block * BLOCK;
@@ -233,14 +230,10 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
           for (int c = 0; c < 64; c += 16) Wgmma<D, 1>::run_turned(part[0], a.descriptor(c, 0), k.descriptor(c, 0));
         } while (++g < end);
         end_products();
-        copy_tile();
-        next_rows();
+        advance();
         wait_products<0>();
         arrived(part);
-      } else {
-        copy_tile();
-        next_rows();
-      }
+      } else advance();
       if (lane == 0) {
         barrier_arrive(empty_slopes + 8 * place);
         if (adding.tile + 1 == adding.end) barrier_arrive(empty_keys + 8 * (adding.pass % 2));
