@@ -15,7 +15,7 @@ import (
 	"march/variants/manifest"
 )
 
-// DropoutSeed is what the engine writes into the input [variants.DropoutSeed] on a GPU: for micro-batch
+// DropoutSeed is what the engine writes into the input [variants.DropoutSeed] on a GPU, and for graphs that know no parts: for micro-batch
 // number micro (counted over the whole run) of optimizer step number step (from 1),
 //
 //	(rng.Hash(seed, rng.Name("dropout"), step, micro) >> 1) mod (2^31 - 1)

@@ -96,8 +96,12 @@ func (s Settings) goesOn(was Settings, override bool, warn func(string)) error {
 	if len(may) > 0 {
 		warn("resuming under other circumstances, so results may differ in rounding: " + strings.Join(may, "; "))
 	}
-	if (s.Device == "cpu") != (was.Device == "cpu") && s.MicroBatches() > 1 {
-		warn(fmt.Sprintf("dropout, where the model has any, takes other masks from here on: a CPU counts through the step's batch, a GPU through each of its %d micro-batches", s.MicroBatches()))
+	gpu := s
+	if s.Device == "cpu" {
+		gpu = was
+	}
+	if (s.Device == "cpu") != (was.Device == "cpu") && gpu.MicroBatches() > 1 {
+		warn(fmt.Sprintf("dropout, where the model has any, may take other masks from here on: a CPU counts through the step's batch, unless the program is of an older version, a GPU through each of its %d micro-batches", gpu.MicroBatches()))
 	}
 	return nil
 }

@@ -141,12 +141,14 @@ func flashCases() (list []kernelCase) {
 		{"many heads", graphgen.Attention{Batch: 43, Queries: 150, Keys: 150, Heads: 3, Causal: true}, 64, 64, 0, nil},
 		{"many heads, lengths, window", graphgen.Attention{Batch: 32, Queries: 300, Keys: 300, Heads: 4, Causal: true, Window: 140}, 32, 32, 0, many},
 		{"tiles that stream by", graphgen.Attention{Batch: 33, Queries: 448, Keys: 448, Heads: 4, Causal: true}, 64, 64, 0, nil},
+		{"tiles that stream by, several heads a block", graphgen.Attention{Batch: 44, Queries: 320, Keys: 320, Heads: 6, Causal: true}, 64, 64, 0, nil},
+		{"tiles that stream by, a lone middle", graphgen.Attention{Batch: 12, Queries: 704, Keys: 704, Heads: 4, Causal: true}, 64, 64, 0, nil},
 		{"tiles that stream by, lengths", graphgen.Attention{Batch: 33, Queries: 256, Keys: 320, Heads: 4}, 64, 64, 0, some},
 		{"tiles that stream by, grouped heads", graphgen.Attention{Batch: 33, Queries: 320, Keys: 320, Heads: 4, KVHeads: 2, Causal: true}, 64, 64, 0, nil},
 		{"tiles that stream by, heads of 32", graphgen.Attention{Batch: 65, Queries: 320, Keys: 320, Heads: 2, Causal: true}, 32, 32, 0, nil},
 		{"tiles that stream by, memory", graphgen.Attention{Batch: 33, Queries: 256, Keys: 384, Heads: 4, Causal: true, Memory: 128}, 64, 64, 0, nil},
-		// Of many rows, exponentials relative to the first tile's maximum come to more than 2³² in a later one.
-		{"tiles that stream by, steep", graphgen.Attention{Batch: 33, Queries: 256, Keys: 256, Heads: 4, Causal: true, Scale: 2}, 64, 64, 0, nil},
+		// Of some rows, exponentials relative to the first tile's maximum would be infinite in a later one.
+		{"tiles that stream by, steep", graphgen.Attention{Batch: 33, Queries: 256, Keys: 256, Heads: 4, Causal: true, Scale: 8}, 64, 64, 0, nil},
 		{"many heads of 128, bias", graphgen.Attention{Batch: 64, Queries: 200, Keys: 200, Heads: 2, Causal: true}, 128, 128, 2, nil},
 		{"grouped heads", graphgen.Attention{Batch: 2, Queries: 128, Keys: 128, Heads: 6, KVHeads: 2, Causal: true}, 64, 64, 0, nil},
 		{"one key head", graphgen.Attention{Batch: 2, Queries: 70, Keys: 70, Heads: 4, KVHeads: 1}, 32, 32, 0, nil},

@@ -56,7 +56,7 @@ func (l *Lab) program(c Cell, s trainloop.Settings, from *export.Imported, start
 // noteMasks tells of a run that goes on on a CPU with another program than an older version of march wrote, which counted
 // dropout's masks through each micro-batch; of another device, trainloop tells. The old program itself keeps them.
 func (l *Lab) noteMasks(c Cell, was, s trainloop.Settings) {
-	if was.Device != "cpu" || s.Device != "cpu" || s.MicroBatches() == 1 || l.Progress.Note == nil {
+	if was.Device != "cpu" || s.Device != "cpu" || was.MicroBatches() == 1 || l.Progress.Note == nil {
 		return
 	}
 	m, err := manifest.Read(ProgramDir(c.Dir))
@@ -64,7 +64,7 @@ func (l *Lab) noteMasks(c Cell, was, s trainloop.Settings) {
 		return // its program is lost, and nothing tells
 	}
 	if parts, err := trainloop.DropoutParts(ProgramDir(c.Dir), m); err == nil && !parts {
-		l.Progress.Note(c, fmt.Sprintf("dropout takes other masks from here on: the run's program is of an older version, which counts through each of a step's %d micro-batches, the new one through the step's batch", s.MicroBatches()))
+		l.Progress.Note(c, fmt.Sprintf("dropout takes other masks from here on: the run's program is of an older version, which counts through each of a step's %d micro-batches, the new one through the step's batch", was.MicroBatches()))
 	}
 }
 

@@ -24,6 +24,8 @@ func TestNoteMasks(t *testing.T) {
 	}{
 		{"an older program", "0.1", true, cpu, cpu, true},
 		{"an older program, one micro-batch", "0.1", true, whole, whole, false},
+		{"an older program, one micro-batch from here on", "0.1", true, cpu, whole, true},
+		{"an older program, one micro-batch until here", "0.1", true, whole, cpu, false},
 		{"an older program without dropout", "0", true, cpu, cpu, false},
 		{"a program of this version", "0.1", false, cpu, cpu, false},
 		{"a run of a GPU, which trainloop tells", "0.1", true, gpu, cpu, false},

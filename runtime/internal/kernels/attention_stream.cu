@@ -37,7 +37,7 @@ struct Work {
 
 // Turns logits s, but for factor, into rounded exponentials p, the left operand of the next product, and adds them to each row's sum. They are relative to what was the row's
 // maximum when that was last looked for, as is what was added up before, in o and sum: sums in floating point are as exact relative to anything, so it is looked
-// for only where no key was seen before, and where exponentials come near the largest number.
+// for only where no key was seen before, and where a thread's exponentials come to more than 2³².
 template <int N, int W>
 __device__ __forceinline__ void exponentials(u32 (&p)[N / 16][4], float (&s)[N / 8][4], float (&o)[W][4], float (&top)[2], float (&sum)[2], float factor) {
   constexpr float LARGE = 1ull << 32;
