@@ -11,7 +11,7 @@ const turnedHead = 32
 func (a Attention) turns(in []*Tensor, t Target) bool {
 	q, v := in[0], in[2]
 	static := q.Shape().Static() && in[1].Shape().Static() // as in graphs that train; others run wherever, on few positions, too
-	return t == ORT && static && !q.g.gpu && q.DType() == Float32 && a.groups() == 1 && !a.Recompute && q.Dim(1) <= turnedHead*a.Heads && v.Dim(1) <= turnedHead*a.Heads &&
+	return (t == ORT || t == Fused) && static && !q.g.gpu && q.DType() == Float32 && a.groups() == 1 && !a.Recompute && q.Dim(1) <= turnedHead*a.Heads && v.Dim(1) <= turnedHead*a.Heads &&
 		len(a.blocks(in)) == 1
 }
 
@@ -27,7 +27,7 @@ func (a Attention) turnBack(x *Tensor, length int) *Tensor {
 
 // turnedProbabilities are the probabilities [B,H,Sq,Sk] of turned queries and keys.
 func (a Attention) turnedProbabilities(g *Graph, t Target, q, k *Tensor, in []*Tensor) *Tensor {
-	return block{Attention: a}.probabilities(g, t.product(q, k, true, false, a.Scale), in)
+	return block{Attention: a}.probabilities(g, t, t.product(q, k, true, false, a.Scale), in)
 }
 
 // turnedAttend is the forward pass, [B·Sq, H·dv].
@@ -39,18 +39,8 @@ func (a Attention) turnedAttend(g *Graph, t Target, in []*Tensor) *Tensor {
 // turnedGrad is the lowering of AttentionGrad.
 func (a Attention) turnedGrad(g *Graph, t Target, in []*Tensor, dy *Tensor) []*Tensor {
 	q, k, v, dyh := a.turn(in[0], a.Queries), a.turn(in[1], a.Keys), a.turn(in[2], a.Keys), a.turn(dy, a.Queries)
-	// See AttentionGrad on the row sums.
-	sums := Transpose(ReduceSum(a.heads(Mul(a.turnedAttend(g, t, in), dy), a.Queries, a.Heads), true, -1), 0, 2, 1, 3) // [B,H,Sq,1]
 	softmax := a.turnedProbabilities(g, t, q, k, in)
-	var dp *Tensor // less the row sums
-	if in[5] == nil {
-		// As a further row of the factors.
-		less := Reshape(Neg(sums), a.Batch, a.Heads, 1, a.Queries)
-		dp = t.product(Concat(2, dyh, less), Concat(2, v, g.Fill(v.DType(), 1, a.Batch, a.Heads, 1, a.Keys)), true, false, 1)
-	} else {
-		dp = Sub(a.dropped(t.product(dyh, v, true, false, 1), in[5]), sums)
-	}
-	ds := Mul(softmax, dp)
+	ds := a.turnedSlopes(g, t, in, softmax, v, dy, dyh)
 	out := []*Tensor{
 		a.merge(t.product(ds, k, false, true, a.Scale), a.Queries),
 		a.turnBack(t.product(q, ds, false, false, a.Scale), a.Keys),
@@ -60,4 +50,22 @@ func (a Attention) turnedGrad(g *Graph, t Target, in []*Tensor, dy *Tensor) []*T
 		out = append(out, a.biasGrad(ds, bias))
 	}
 	return out
+}
+
+// turnedSlopes is the gradient of the logits, for turned values v and gradients dyh of dy.
+func (a Attention) turnedSlopes(g *Graph, t Target, in []*Tensor, softmax, v, dy, dyh *Tensor) *Tensor {
+	if t.has(g, "SoftmaxGrad") && a.Keys <= longestNorm {
+		return a.softmaxGrad(t, softmax, a.dropped(t.product(dyh, v, true, false, 1), in[5]))
+	}
+	// See AttentionGrad on the row sums.
+	sums := Transpose(ReduceSum(a.heads(Mul(a.turnedAttend(g, t, in), dy), a.Queries, a.Heads), true, -1), 0, 2, 1, 3) // [B,H,Sq,1]
+	var dp *Tensor                                                                                                     // less the row sums
+	if in[5] == nil {
+		// As a further row of the factors.
+		less := Reshape(Neg(sums), a.Batch, a.Heads, 1, a.Queries)
+		dp = t.product(Concat(2, dyh, less), Concat(2, v, g.Fill(v.DType(), 1, a.Batch, a.Heads, 1, a.Keys)), true, false, 1)
+	} else {
+		dp = Sub(a.dropped(t.product(dyh, v, true, false, 1), in[5]), sums)
+	}
+	return Mul(softmax, dp)
 }

@@ -354,7 +354,7 @@ func TestBlocksOfQueries(t *testing.T) {
 			g := attentionGradient(t, target, Float32, c.a, 8)
 			blocks, most := 0, 0
 			for _, n := range g.nodes {
-				if n.Op.Name == "Softmax" {
+				if n.Op.Name == "Softmax" || n.Op.Name == "MaskedSoftmax" {
 					blocks, most = blocks+1, max(most, n.Out[0].Dim(-1))
 				}
 			}

@@ -60,7 +60,7 @@ var _ = register(&Op{
 	Name: "DropoutMask", Domain: "march", NoGrad: "a mask",
 	Infer: func(_ *Graph, n *Node) []Type { return []Type{n.Attrs["_type"].(Type)} },
 	Lower: func(g *Graph, n *Node, t Target) []*Tensor {
-		if t == Fused && hasKernels(n.Out[0].DType()) {
+		if t.has(g, "DropoutMaskOf") && hasKernels(n.Out[0].DType()) {
 			return kernel("DropoutMaskOf", n.Attrs, []Type{n.Out[0].typ}, n.In[0])
 		}
 		return []*Tensor{dropoutMask(g, n.In[0], n.Attrs, n.Out[0].typ)}

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// March's own kernels, as operators of target fused: what package runtime has CUDA sources for. They come
+// March's own kernels, as operators of target fused: what package runtime has CUDA sources for, and of some C. They come
 // from decompositions only, so they have no gradients, and their outputs' types are stated by whoever asks for them.
 //
 // addends names, for an output by its index, the optional input that is added to it.
@@ -37,6 +37,7 @@ var kernelOps = map[string]kernelOp{
 	"Normalize":          {inputs: 4, outputs: 3},                                         // x, weight, bias, residual; y, stats, sum
 	"NormalizeGrad":      {inputs: 7, outputs: 3, addends: map[int]int{0: 4, 1: 5, 2: 6}},
 	"SoftmaxGrad":        {inputs: 2, outputs: 1}, // y, dy; dx
+	"MaskedSoftmax":      {inputs: 1, outputs: 1}, // x; y
 	"Activate":           {inputs: 1, outputs: 1},
 	"ActivateGrad":       {inputs: 3, outputs: 2, addends: map[int]int{1: 2}}, // x, dy, addend; dx, its column sums
 	"Gate":               {inputs: 2, outputs: 1},
@@ -48,6 +49,24 @@ var kernelOps = map[string]kernelOp{
 	"DropoutApply":       {inputs: 2, outputs: 1}, // x, seed
 	"SumSquares":         {inputs: 1, outputs: 1},
 	"AdamWStep":          {inputs: 13, outputs: 4}, // p, m, v, grad, AdamWStep.shared; p, m, v, a copy in bfloat16
+}
+
+// hostKernels are the kernels that there are on a CPU, in float32. Matrix products are ONNX Runtime's there, and what stands beside them
+// waits for few others.
+var hostKernels = map[string]bool{
+	"Normalize": true, "NormalizeGrad": true, "MaskedSoftmax": true, "SoftmaxGrad": true, "Activate": true, "ActivateGrad": true,
+	"Gate": true, "GateGrad": true, "ColumnSum": true, "SumSquares": true, "AdamWStep": true,
+}
+
+// onHost reports whether the graph's kernels are those of a CPU.
+func (t Target) onHost(g *Graph) bool { return t == Fused && !g.gpu }
+
+// has reports whether graphs like g have the kernel.
+func (t Target) has(g *Graph, name string) bool {
+	if t.onHost(g) {
+		return hostKernels[name]
+	}
+	return t == Fused && name != "MaskedSoftmax"
 }
 
 func init() {
@@ -81,16 +100,16 @@ func kernel(name string, attrs Attrs, out []Type, in ...*Tensor) []*Tensor {
 	return graphOf(in).apply(name, with, in...)
 }
 
-// takes reports whether the node may be a kernel of march's: tensors of static shapes in types that kernels compute in.
-func (t Target) takes(n *Node) bool {
-	if t != Fused || n.In[0] == nil {
+// takes reports whether the node may be the kernel of march's: tensors of static shapes in types that kernels compute in.
+func (t Target) takes(n *Node, name string) bool {
+	if n.In[0] == nil || !t.has(n.In[0].g, name) {
 		return false
 	}
-	computes := false
+	computes, host := false, t.onHost(n.In[0].g)
 	for _, x := range n.In {
 		switch {
 		case x == nil:
-		case !x.Shape().Static(), x.DType().Float() && !hasKernels(x.DType()):
+		case !x.Shape().Static(), x.DType().Float() && !hasKernels(x.DType()), host && x.DType().Float() && x.DType() != Float32:
 			return false
 		case x.DType().Float():
 			computes = true
@@ -120,6 +139,9 @@ func withInput(k *Node, in []*Tensor, at int, x *Tensor) []*Tensor {
 // fuse makes march's kernels of what stands beside them: products with their addends, sums of a gradient's columns with
 // the gradient, accumulators with what is added to them.
 func fuse(src *Graph) *Graph {
+	if !src.gpu {
+		return prune(foldAddends(prune(columnSums(src))))
+	}
 	for _, pass := range []func(*Graph) *Graph{linears, wideProducts, dropouts, columnSums, foldAddends, productGradients, projections, projectionGradients, copies} {
 		src = prune(pass(src))
 	}

@@ -9,7 +9,7 @@ import (
 
 // flashes reports whether the attention is a kernel of march's, which compute in bfloat16 only.
 func (a Attention) flashes(n *Node, t Target) bool {
-	if !t.takes(n) || n.In[0].DType() != BFloat16 || n.In[5] != nil && dropSeed(n.In[5]) == nil || n.In[6] != nil || a.Past != 0 {
+	if !t.takes(n, "FlashAttention") || n.In[0].DType() != BFloat16 || n.In[5] != nil && dropSeed(n.In[5]) == nil || n.In[6] != nil || a.Past != 0 {
 		return false
 	}
 	dk, dv := n.In[1].Dim(1)/a.KVHeads, n.In[2].Dim(1)/a.KVHeads
@@ -69,17 +69,38 @@ func (a Attention) flashGrad(n *Node) []*Tensor {
 const longestNorm = 8192 // and a softmax's
 
 // takesNorm reports whether a norm, or its gradient, is a kernel of march's.
-func (t Target) takesNorm(n *Node) bool { return t.takes(n) && n.In[0].Dim(-1) <= longestNorm }
+func (t Target) takesNorm(n *Node) bool {
+	return t.takes(n, "Normalize") && n.In[0].Dim(-1) <= longestNorm
+}
 
 func normAttrs(n *Node) Attrs {
 	return Attrs{"eps": n.Attrs.num("eps"), "rms": n.Op.Name == "RMSNorm" || n.Op.Name == "RMSNormGrad"}
 }
 
 // takesSoftmax reports whether the gradient of the softmax in an attention's gradient is a kernel of march's.
-func (t Target) takesSoftmax(n *Node) bool { return t.takes(n) && n.attention().Keys <= longestNorm }
+func (t Target) takesSoftmax(n *Node) bool {
+	return t.takes(n, "SoftmaxGrad") && n.attention().Keys <= longestNorm
+}
 
 // softmaxGrad is p·(dp − Σ p·dp) over the last dimension.
-func softmaxGrad(p, dp *Tensor) *Tensor { return kernel("SoftmaxGrad", nil, []Type{p.typ}, p, dp)[0] }
+func (a Attention) softmaxGrad(t Target, p, dp *Tensor) *Tensor {
+	var attrs Attrs
+	if a.masks(t, p) {
+		attrs = a.positions()
+	}
+	return kernel("SoftmaxGrad", attrs, []Type{p.typ}, p, dp)[0]
+}
+
+// masks reports whether the softmax of logits s is a kernel that knows which keys a query sees by its position.
+func (a Attention) masks(t Target, s *Tensor) bool {
+	return t.has(s.g, "MaskedSoftmax") && s.DType() == Float32 && s.Shape().Static() && (a.Causal || a.Window > 0) && a.Memory == 0 && a.Past+a.Queries <= a.Keys
+}
+
+// positions are the attributes of such a kernel: query i, at past + i, sees the keys up to its own where it is causal, and of those
+// before it no more than window.
+func (a Attention) positions() Attrs {
+	return Attrs{"causal": a.Causal, "window": a.Window, "past": a.Past}
+}
 
 // normalize gives the normalised x [N,D] and the mean and 1/standard deviation of each row, [N,2].
 func normalize(n *Node) []*Tensor {
@@ -101,7 +122,7 @@ func normalizeGrad(n *Node, dy *Tensor) []*Tensor {
 
 // takesHead reports whether the loss head is a kernel of march's.
 func (t Target) takesHead(n *Node) bool {
-	return t.takes(n) && n.In[0].Dim(1)%8 == 0
+	return t.takes(n, "FusedLossHead") && n.In[0].Dim(1)%8 == 0
 }
 
 // fusedHead gives the loss, and the gradients of h, table and, where there is one, bias for dloss = 1.

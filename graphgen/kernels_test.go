@@ -54,7 +54,9 @@ func TestFused(t *testing.T) {
 		BFloat16: {"march.Linear": 3, "march.LinearGrad": 3, "march.Projections": 1, "march.ProjectionsGrad": 1, "march.FlashAttention": 1, "march.FlashAttentionGrad": 1, "Cast": 13},
 		Float32:  {"march.Linear": 6, "march.LinearGrad": 6, "com.microsoft.FusedMatMul": 5, "MatMul": 1, "Softmax": 1, "march.SoftmaxGrad": 1, "Transpose": 8, "Reshape": 9, "LessOrEqual": 1, "Where": 1, "Add": 1},
 	} {
-		p, err := layer(t, d).Compile(Fused)
+		g := layer(t, d)
+		g.ForGPU()
+		p, err := g.Compile(Fused)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -66,6 +68,37 @@ func TestFused(t *testing.T) {
 		inPlace(t, p.Graph)
 		if _, err := p.Encode(EncodeOptions{Name: "fused"}); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// TestFusedOnHost: on a CPU norms, activation, softmax and sums of rows are kernels, with what is added to them; products and the loss head
+// are as for ort, and what the softmax hides is no array.
+func TestFusedOnHost(t *testing.T) {
+	p, err := layer(t, Float32).Compile(Fused)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := p.Graph.Histogram()
+	for op, want := range map[string]int{"march.Normalize": 2, "march.NormalizeGrad": 2, "march.Activate": 1, "march.ActivateGrad": 1, "march.MaskedSoftmax": 1, "march.SoftmaxGrad": 1,
+		"march.Linear": 0, "march.FusedLossHead": 0, "march.EmbeddingSum": 0, "LessOrEqual": 0, "ReduceSum": 1, "Sigmoid": 0, "LayerNormalization": 0} {
+		if h[op] != want {
+			t.Errorf("%d nodes %s, wanted %d, of %v", h[op], op, want, h)
+		}
+	}
+	for _, n := range p.Graph.nodes {
+		if n.Op.Kernel && !hostKernels[n.Op.Name] {
+			t.Errorf("%s has no kernel on a CPU", n)
+		}
+	}
+	inPlace(t, p.Graph)
+	// In bfloat16 there are none.
+	if p, err = layer(t, BFloat16).Compile(Fused); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range p.Graph.nodes {
+		if n.Op.Kernel {
+			t.Errorf("in bfloat16: %s", n)
 		}
 	}
 }
@@ -86,6 +119,7 @@ func TestFusedOptimizer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	g.ForGPU()
 	c, err := g.Compile(Fused)
 	if err != nil {
 		t.Fatal(err)
@@ -161,6 +195,7 @@ func TestProjections(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		g.ForGPU()
 		p, err := g.Compile(Fused)
 		if err != nil {
 			t.Fatal(err)

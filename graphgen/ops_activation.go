@@ -237,7 +237,7 @@ func sameAsInputs(names ...string) func(g *Graph, n *Node) []Type {
 var _ = register(&Op{
 	Name: "Activation", Domain: "march", Infer: sameAsInputs("y"),
 	Lower: func(_ *Graph, n *Node, t Target) []*Tensor {
-		if t.takes(n) {
+		if t.takes(n, "Activate") {
 			return kernel("Activate", n.Attrs, []Type{n.Out[0].typ}, n.In...)
 		}
 		return []*Tensor{n.activation().apply(n.In[0], t)}
@@ -251,7 +251,7 @@ var _ = register(&Op{
 	Name: "ActivationGrad", Domain: "march", NoGrad: secondOrder, // inputs x, dy
 	Infer: sameAsInputs("dx"),
 	Lower: func(_ *Graph, n *Node, t Target) []*Tensor {
-		if t.takes(n) {
+		if t.takes(n, "ActivateGrad") {
 			return kernel("ActivateGrad", n.Attrs, []Type{n.Out[0].typ}, n.In...)
 		}
 		return []*Tensor{n.activation().gradient(n.In[0], n.In[1], t)}
@@ -272,7 +272,7 @@ func Activation(kind string, x *Tensor) *Tensor {
 var _ = register(&Op{
 	Name: "GLU", Domain: "march", Infer: sameAsInputs("y"), // inputs gate, up
 	Lower: func(_ *Graph, n *Node, t Target) []*Tensor {
-		if t.takes(n) {
+		if t.takes(n, "Gate") {
 			return kernel("Gate", n.Attrs, []Type{n.Out[0].typ}, n.In...)
 		}
 		return []*Tensor{Mul(n.activation().apply(n.In[0], t), n.In[1])}
@@ -287,7 +287,7 @@ var _ = register(&Op{
 	Infer: sameAsInputs("dgate", "dup"),
 	Lower: func(_ *Graph, n *Node, t Target) []*Tensor {
 		gate, up, dy := n.In[0], n.In[1], n.In[2]
-		if t.takes(n) {
+		if t.takes(n, "GateGrad") {
 			return kernel("GateGrad", n.Attrs, []Type{n.Out[0].typ, n.Out[1].typ}, n.In...)
 		}
 		f := n.activation()

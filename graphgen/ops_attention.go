@@ -135,11 +135,11 @@ var _ = register(&Op{
 			if a.Recompute {
 				seen = after(q, dyb)
 			}
-			softmax := b.probabilities(g, t.product(seen, k, false, true, a.Scale), n.In)
+			softmax := b.probabilities(g, t, t.product(seen, k, false, true, a.Scale), n.In)
 			p := b.dropped(softmax, n.In[5])
 			switch {
 			case kernel:
-				ds = softmaxGrad(softmax, b.dropped(t.product(dyb, v, false, true, 1), n.In[5]))
+				ds = b.softmaxGrad(t, softmax, b.dropped(t.product(dyb, v, false, true, 1), n.In[5]))
 			case n.In[5] == nil && b.Keys >= longAttention*v.Dim(-1):
 				ds = Mul(softmax, t.productLess(dyb, v, b.queries(sums)))
 			default:
@@ -189,7 +189,7 @@ func (a Attention) attend(g *Graph, t Target, in []*Tensor) *Tensor {
 	qh, kh, vh := a.split(in[0], a.Queries, a.Heads), a.split(in[1], a.Keys, a.KVHeads), a.split(in[2], a.Keys, a.KVHeads)
 	var y []*Tensor
 	for _, b := range a.blocks(in) {
-		p := b.dropped(b.probabilities(g, t.product(b.queries(qh), b.keys(kh), false, true, a.Scale), in), in[5])
+		p := b.dropped(b.probabilities(g, t, t.product(b.queries(qh), b.keys(kh), false, true, a.Scale), in), in[5])
 		y = append(y, t.product(p, b.keys(vh), false, false, 1))
 	}
 	return a.merge(Concat(qh.Rank()-2, y...), a.Queries)
@@ -277,7 +277,7 @@ func (a Attention) mergeKV(x *Tensor) *Tensor {
 }
 
 // probabilities is softmax(s + bias + mask), [B, heads…, Sq, Sk], of heads, for s = scale·q·kᵀ.
-func (a block) probabilities(g *Graph, s *Tensor, in []*Tensor) *Tensor {
+func (a block) probabilities(g *Graph, t Target, s *Tensor, in []*Tensor) *Tensor {
 	bias, lengths, documents := in[3], in[4], in[6]
 	if bias != nil {
 		if a.groups() > 1 && bias.Dim(0) > 1 {
@@ -285,7 +285,11 @@ func (a block) probabilities(g *Graph, s *Tensor, in []*Tensor) *Tensor {
 		}
 		s = Add(s, bias)
 	}
-	seen := a.byPosition(g) // one mask for all layers with the same rule
+	masks := documents == nil && a.masks(t, s)
+	var seen *Tensor
+	if !masks {
+		seen = a.byPosition(g) // one mask for all layers with the same rule
+	}
 	switch {
 	case documents != nil:
 		own := a.sameDocument(documents, s.Rank())
@@ -306,6 +310,9 @@ func (a block) probabilities(g *Graph, s *Tensor, in []*Tensor) *Tensor {
 			seen = Less(Sub(g.Iota(a.Keys), g.dimensionScalar(a.own(g))), Unsqueeze(lengths, 1))
 		}
 		s = hide(s, Reshape(seen, shape...))
+	}
+	if masks {
+		return kernel("MaskedSoftmax", a.positions(), []Type{s.typ}, s)[0]
 	}
 	return Softmax(s)
 }

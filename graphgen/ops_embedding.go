@@ -27,7 +27,7 @@ var _ = register(&Op{
 	},
 	Lower: func(g *Graph, n *Node, t Target) []*Tensor {
 		ids, dy := n.In[0], n.In[1]
-		if t.takes(n) {
+		if t.takes(n, "EmbeddingSum") {
 			rows := ids.Shape().Elements()
 			return kernel("EmbeddingSum", Attrs{"rows": n.Attrs.int("_rows")}, []Type{n.Out[0].typ}, Reshape(ids, rows), Reshape(dy, rows, dy.Dim(-1)))
 		}

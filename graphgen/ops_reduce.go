@@ -132,7 +132,7 @@ var _ = register(&Op{
 	Name: "SumRows", Domain: "march", NoGrad: secondOrder, // x [N,D] in bfloat16 or float32
 	Infer: func(_ *Graph, n *Node) []Type { return []Type{{Float32, Shape{n.In[0].Dim(1)}}} },
 	Lower: func(_ *Graph, n *Node, t Target) []*Tensor {
-		if t.takes(n) {
+		if t.takes(n, "ColumnSum") {
 			return kernel("ColumnSum", nil, []Type{n.Out[0].typ}, n.In[0])
 		}
 		if x := n.In[0]; x.DType() == Float32 {

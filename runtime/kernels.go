@@ -13,18 +13,22 @@ import (
 	"march/runtime/ortlib"
 )
 
-// Kernels makes march's own kernels ready, or says why this runtime cannot have them: it is on a CPU, or NVRTC,
-// which compiles them, is not there.
+// Kernels makes march's own kernels ready, or says why this runtime cannot have them: on a GPU, NVRTC, which compiles
+// them, may not be there.
 func (r *Runtime) Kernels() error {
-	if r.gpu == nil {
-		return errors.New("march's kernels run on NVIDIA's GPUs only")
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
 		return errClosed
 	}
 	if r.kernels != nil {
+		return nil
+	}
+	if r.gpu == nil {
+		var err error
+		if r.kernels, err = customop.New(r.lib.API(), ortlib.APIVersion, nil); err != nil {
+			return fmt.Errorf("march's kernels: %w", err)
+		}
 		return nil
 	}
 	d, err := launch.Open(launch.Options{Context: r.gpu.Context(), Stream: r.gpu.Stream(), GPU: r.gpu.Name, Capability: r.gpu.Capability, Deterministic: r.deterministic, TF32: r.tf32})

@@ -201,7 +201,7 @@ func (r *Runtime) sessionOptions(o SessionOptions) (*ort.SessionOptions, error) 
 		set = append(set, so.EnableProfiling(o.ProfilePrefix))
 	}
 	if r.gpu == nil && o.Kernels {
-		set = append(set, r.Kernels()) // says why there are none
+		set = append(set, r.addKernels(so))
 	}
 	if r.gpu != nil {
 		// Graphs for a GPU transpose factors of products because the products are quicker then (graphgen's summedLast).

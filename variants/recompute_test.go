@@ -12,6 +12,7 @@ func TestRecomputeBlock(t *testing.T) {
 	compile := func(name string, c Config, compute graphgen.DType, target graphgen.Target, what Recompute) (*Graph, *graphgen.Graph) {
 		d := must[Dims](t)(c.Dims(16, 48))
 		d.Compute, d.Recompute = compute, what
+		d.GPU = target == graphgen.Fused
 		g := must[*Graph](t)(c.Train(d))
 		p, err := g.Compile(target)
 		if err != nil {

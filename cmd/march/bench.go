@@ -41,7 +41,7 @@ var benchCommand = command{
 		dry := f.Bool("dry-run", false, "print what would run, its FLOPs and the time that it is expected to take on this machine, and run nothing but a few steps to measure that")
 		seeds := f.Int("seeds", 1, fmt.Sprintf("`NUMBER` of seeds of every variant, 1 to %d", sweep.MaxSeeds))
 		lab := addLabFlags(f, "ppl,grammar")
-		atOnce := f.Int("at-once", 0, "`CELLS` that run at once, each on its share of the threads (default: one; at scale tiny on a CPU one for each thread)")
+		atOnce := f.Int("at-once", 0, "`CELLS` that run at once, each on its share of the threads (default: one; at scale tiny on a CPU one for every two threads)")
 		out := f.String("out", filepath.Join("runs", "bench"), "`FOLDER` of all cells (of a plan: runs/PLAN)")
 		format := f.String("format", "text", "`FORMAT` of the table: "+joined(results.Formats))
 		device := addDeviceFlags(f)
@@ -206,7 +206,7 @@ func judge(e *env, runs []record.Run, seeds int, form results.Format) error {
 }
 
 // shares says how many cells run at once and how many threads each has. Models of scale
-// tiny have one each: several at once are as fast as one after the other with its steps in parts.
+// tiny have two each: as a step of theirs has few parts, more threads gain little.
 func shares(atOnce, threads, cells int, scale string) (int, int) {
 	if threads == 0 {
 		threads = runtime.DefaultThreads()
@@ -214,7 +214,7 @@ func shares(atOnce, threads, cells int, scale string) (int, int) {
 	if atOnce == 0 {
 		atOnce = 1
 		if scale == "tiny" {
-			atOnce = threads
+			atOnce = max(1, threads/2)
 		}
 	}
 	atOnce = min(atOnce, cells)

@@ -163,7 +163,7 @@ func (g *generation) generate(ctx context.Context, e *env, models []variants.Var
 		if len(models) > 1 {
 			e.logf("%d/%d %s", i+1, len(models), folder)
 		}
-		m, err := program.Write(folder, v, program.Options{Target: graphgen.Target(g.target), Opset: g.opset, Static: g.shapes == "static", TrainingInfo: g.training, Precision: g.precision, Recompute: g.memory.recompute, LossChunks: g.memory.lossChunks, Batch: g.batch, Length: g.seq, Seed: g.seed})
+		m, err := program.Write(folder, v, program.Options{Target: graphgen.Target(g.target), Opset: g.opset, Static: g.shapes == "static", TrainingInfo: g.training, Precision: g.precision, GPU: graphgen.Target(g.target) == graphgen.Fused, Recompute: g.memory.recompute, LossChunks: g.memory.lossChunks, Batch: g.batch, Length: g.seq, Seed: g.seed})
 		if err != nil {
 			return nil, err
 		}

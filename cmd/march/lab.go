@@ -41,7 +41,7 @@ func addLabFlags(f *pflag.FlagSet, suites string) *labFlags {
 	f.IntVar(&l.tokens, "tokens-per-step", 0, "`TOKENS` of an optimizer step (default: the scale's)")
 	f.Float64Var(&l.rate, "rate", 0, "peak learning `RATE` (default: the scale's)")
 	f.IntVar(&l.batch, "batch", 0, "`SEQUENCES` of a micro-batch (default: as many as a step has, up to 16,384 tokens; on a CPU cut into parts of 64 tokens or more that run at once, a thread or more each. A run that goes on keeps its own)")
-	f.StringVar(&l.target, "target", autoTarget, "`OPERATORS` of the graphs: "+autoTarget+", "+joined(graphgen.Targets())+"; auto is fused on a GPU that march's kernels run on, else ort")
+	f.StringVar(&l.target, "target", autoTarget, "`OPERATORS` of the graphs: "+autoTarget+", "+joined(graphgen.Targets())+"; auto is fused, but ort on a GPU that march's kernels do not run on")
 	f.Int64Var(&l.validate, "validate-every", 0, "`STEPS` between validations; the checkpoint with the lowest loss is kept, as --checkpoint best (default: none in training)")
 	f.Int64Var(&l.score, "eval-every", 0, "`STEPS` between scores on the suites (but ppl, which --validate-every is for, and ppl-test), as learning curves show them (default: scores at the end only)")
 	f.Int64Var(&l.save, "save-every", 0, "`STEPS` between checkpoints, of which the last two are kept (default: a tenth of the run, or more where that would take over a twentieth of the time)")
@@ -109,8 +109,6 @@ func targetOn(rt *runtime.Runtime, target string, note notes) (graphgen.Target, 
 			return "", fmt.Errorf("--target %s: %w", target, err)
 		}
 	case target != autoTarget:
-	case rt.GPU() == "":
-		return graphgen.ORT, nil
 	default:
 		if err := rt.Kernels(); err != nil {
 			note("stock operators only: %v", err)

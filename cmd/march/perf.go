@@ -31,7 +31,7 @@ var perfCommand = command{
 	setup: func(f *pflag.FlagSet) action {
 		names := f.StringArray("workload", nil, "`NAME` of a reference workload: "+strings.Join(workloadNames(), ", ")+"; repeatable")
 		model := selectFlags(f, "tiny")
-		targets := f.String("target", autoTarget, "`TARGETS`, joined by commas: "+joined(graphgen.Targets())+"; auto is fused on a GPU that march's kernels run on, else ort")
+		targets := f.String("target", autoTarget, "`TARGETS`, joined by commas: "+joined(graphgen.Targets())+"; auto is fused, but ort on a GPU that march's kernels do not run on")
 		batch := f.Int("batch", 0, "`SEQUENCES` of a micro-batch (default: the workload's, or a step of the scale)")
 		seq := f.Int("seq", 0, "`TOKENS` of a sequence (default: the workload's, or the model's)")
 		replicas := f.Int("replicas", 0, "`PARTS` of the batch that run at once, each on its share of the threads, as training runs the micro-batches of a step (default: a thread or more each, as training cuts up to 16,384 tokens, see march train --help on --batch; with --ops one)")

@@ -204,7 +204,6 @@ func TestTrainRefuses(t *testing.T) {
 		{smallRun(filepath.Join(dir, "nothing"), filepath.Join(dir, "d")), 1, "holds no prepared data"},
 		{smallRun(data, filepath.Join(dir, "e"), "--steps", "0"), 2, "--steps"},
 		{smallRun(data, filepath.Join(dir, "f"), "--target", "fast"), 2, "--target"},
-		{smallRun(data, filepath.Join(dir, "f2"), "--target", "fused", "--device", "cpu"), 1, "--target fused: march's kernels run on NVIDIA's GPUs only"},
 		{smallRun(data, filepath.Join(dir, "g"), "--precision", "bf16"), 2, "--precision"},
 		{smallRun(data, filepath.Join(dir, "h"), "--device", "cuda"), 1, "cuda"},
 		{smallRun(data, filepath.Join(dir, "i"), "--lib", empty), 1, empty},

@@ -52,6 +52,9 @@ var elementTypes = map[graphgen.DType]runtime.ElementType{
 // encode compiles and encodes a graph.
 func encode(t testing.TB, g *graphgen.Graph, target graphgen.Target, further ...func(*graphgen.Graph) *graphgen.Graph) []byte {
 	t.Helper()
+	if target == graphgen.Fused && rt.GPU() != "" {
+		g.ForGPU()
+	}
 	p, err := g.Compile(target, further...)
 	if err != nil {
 		t.Fatal(err)

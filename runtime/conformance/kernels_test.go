@@ -8,6 +8,7 @@ import (
 
 	"march/graphgen"
 	"march/runtime"
+	"march/runtime/internal/hostkernels"
 	"march/runtime/internal/kernels"
 )
 
@@ -270,7 +271,13 @@ func TestKernels(t *testing.T) {
 			}
 			want := c.run(t, cpu, c.graph(t, reference), graphgen.Portable)
 			for compute, bound := range kernelBounds {
+				if compute == graphgen.BFloat16 && rt.GPU() == "" {
+					continue
+				}
 				g := c.graph(t, compute)
+				if rt.GPU() != "" {
+					g.ForGPU()
+				}
 				p, err := g.Compile(graphgen.Fused)
 				if err != nil {
 					t.Fatal(err)
@@ -280,6 +287,9 @@ func TestKernels(t *testing.T) {
 					if n.Op.Kernel {
 						kernels++
 					}
+				}
+				if kernels == 0 && rt.GPU() == "" {
+					continue // products have none on a CPU
 				}
 				if kernels == 0 && compute == graphgen.BFloat16 { // attention has none in float32
 					t.Fatalf("no kernel in %v", p.Graph.Histogram())
@@ -299,7 +309,7 @@ func TestKernels(t *testing.T) {
 	}
 }
 
-// TestEveryKernel: each kernel that graphs can have is there, and each that is there can be in a graph.
+// TestEveryKernel: each kernel that graphs can have is there on a GPU, or on a CPU, and each that is there can be in a graph.
 func TestEveryKernel(t *testing.T) {
 	var inGraphs []string
 	for _, op := range graphgen.Ops() {
@@ -308,7 +318,9 @@ func TestEveryKernel(t *testing.T) {
 		}
 	}
 	slices.Sort(inGraphs)
-	if there := kernels.Ops(); !slices.Equal(inGraphs, there) {
+	there := slices.Concat(kernels.Ops(), hostkernels.Ops())
+	slices.Sort(there)
+	if there = slices.Compact(there); !slices.Equal(inGraphs, there) {
 		t.Errorf("graphs have %v, there are %v", inGraphs, there)
 	}
 }

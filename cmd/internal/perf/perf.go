@@ -152,7 +152,7 @@ type running struct {
 	replicas  int
 	micro     int
 	optimizer bool
-	fused     bool // the micro-batch graph has kernels of march's
+	fused     bool // the micro-batch graph has kernels of march's, on a GPU
 	times     []float64
 	result    Result
 }
@@ -242,7 +242,7 @@ func start(ctx context.Context, rt *runtime.Runtime, dir string, w Workload, t g
 	}
 	fused := false
 	for op := range m.Graphs["grad"].Operators {
-		fused = fused || strings.HasPrefix(op, "march.")
+		fused = fused || rt.GPU() != "" && strings.HasPrefix(op, "march.")
 	}
 	eo := trainloop.EngineOptions{CUDAGraph: o.CUDAGraph, NoUpdate: !o.Optimizer, Replicas: replicas}
 	if o.Ops {

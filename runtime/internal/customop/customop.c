@@ -61,11 +61,11 @@ typedef struct custom_op {
   // march's own, behind what ONNX Runtime reads
   customop_api api;
   uintptr_t handle;
-  char name[64];
+  char name[64], provider[64];
 } custom_op;
 
 static const char *get_name(const custom_op *op) { return op->name; }
-static const char *provider(const custom_op *op) { return "CUDAExecutionProvider"; }
+static const char *get_provider(const custom_op *op) { return op->provider; }
 // One input and one output, each standing for any number of any types: then ONNX Runtime infers no
 // types and takes those that the file states.
 static int any_type(const custom_op *op, size_t i) { return 0; }
@@ -86,7 +86,19 @@ static void destroy(void *kernel) {
   customop_kernel *k = kernel;
   if (!k) return;
   free(k->steps);
+  free(k->host);
   free(k);
+}
+
+// Threads of the session that runs the node.
+typedef struct {
+  customop_api api;
+  void *context; // OrtKernelContext
+} threads;
+
+static char *each(void *of, void (*f)(void *, size_t), size_t count, void *data) {
+  const threads *t = of;
+  return take(t->api, CALL(t->api, KernelContext_ParallelFor, status, const void *, void (*)(void *, size_t), size_t, size_t, void *)(t->context, f, count, 0, data));
 }
 
 static status compute(void *kernel, void *context) {
@@ -105,17 +117,22 @@ static status compute(void *kernel, void *context) {
     if (!s && value) s = CALL(k->api, GetTensorMutableData, status, void *, void **)(value, &out[i]);
     if (s) return s;
   }
+  if (k->host) {
+    threads t = {k->api, context};
+    const hostkernels_pool pool = {each, &t};
+    return give(k->api, k->run_host(k->host, in, out, &pool));
+  }
   return give(k->api, k->run(k->device, k->steps, k->count, in, out, k->label));
 }
 
-char *customop_domain(customop_api api, uint32_t version, const char *domain, const char *const *names, int count, uintptr_t handle, void **made) {
+char *customop_domain(customop_api api, uint32_t version, const char *domain, const char *provider, const char *const *names, int count, uintptr_t handle, void **made) {
   char *message = take(api, CALL(api, CreateCustomOpDomain, status, const char *, void **)(domain, made));
   for (int i = 0; i < count && !message; i++) {
     custom_op *op = calloc(1, sizeof *op); // lives as long as the process: sessions may
     if (!op) return copy("out of memory");
     op->version = version;
     op->GetName = get_name;
-    op->GetExecutionProviderType = provider;
+    op->GetExecutionProviderType = get_provider;
     op->GetInputType = any_type;
     op->GetInputTypeCount = one;
     op->GetOutputType = any_type;
@@ -135,6 +152,7 @@ char *customop_domain(customop_api api, uint32_t version, const char *domain, co
     op->api = api;
     op->handle = handle;
     snprintf(op->name, sizeof op->name, "%s", names[i]);
+    snprintf(op->provider, sizeof op->provider, "%s", provider);
     message = take(api, CALL(api, CustomOpDomain_Add, status, void *, const void *)(*made, op));
   }
   return message;

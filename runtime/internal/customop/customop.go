@@ -1,5 +1,5 @@
-// Package customop gives ONNX Runtime's CUDA provider march's own operators, of the domain march: it asks package kernels
-// what a node launches when a session is made, and runs that in each run. Start at New.
+// Package customop gives ONNX Runtime's CUDA or CPU provider march's own operators, of the domain march: it asks package kernels
+// what a node launches, or package hostkernels what it runs, when a session is made, and does that in each run. Start at New.
 //
 // A node's inputs are the operator's in their order. Where some are left out, the node lists in its attribute
 // inputs which it has: ONNX Runtime takes no gaps where any types are allowed.
@@ -19,6 +19,7 @@ import (
 	"runtime/cgo"
 	"unsafe"
 
+	"march/runtime/internal/hostkernels"
 	"march/runtime/internal/kernels"
 	"march/runtime/internal/launch"
 )
@@ -26,17 +27,20 @@ import (
 // Domain is the operators' domain.
 const Domain = "march"
 
-// Operators are march's operators on one GPU.
+// Operators are march's operators on one GPU, or on the CPU.
 type Operators struct {
 	api    C.customop_api
-	device *launch.Device
+	device *launch.Device // nil: the CPU
 	domain unsafe.Pointer
 }
 
-// New makes the operators. api is an OrtApi of that version. They stay for as long as the process does.
+// New makes the operators of a GPU or, where d is nil, of the CPU. api is an OrtApi of that version. They stay for as long as the process does.
 func New(api unsafe.Pointer, version int, d *launch.Device) (*Operators, error) {
 	o := &Operators{api: C.customop_api(api), device: d}
-	names := kernels.Ops()
+	names, provider := kernels.Ops(), "CUDAExecutionProvider"
+	if d == nil {
+		names, provider = hostkernels.Ops(), "CPUExecutionProvider"
+	}
 	list := (**C.char)(C.malloc(C.size_t(len(names)+1) * C.size_t(unsafe.Sizeof((*C.char)(nil)))))
 	defer C.free(unsafe.Pointer(list))
 	for i, name := range names {
@@ -44,9 +48,10 @@ func New(api unsafe.Pointer, version int, d *launch.Device) (*Operators, error) 
 		defer C.free(unsafe.Pointer(c))
 		unsafe.Slice(list, len(names))[i] = c
 	}
-	domain := C.CString(Domain)
+	domain, of := C.CString(Domain), C.CString(provider)
 	defer C.free(unsafe.Pointer(domain))
-	err := take(C.customop_domain(o.api, C.uint32_t(version), domain, list, C.int(len(names)), C.uintptr_t(cgo.NewHandle(o)), &o.domain))
+	defer C.free(unsafe.Pointer(of))
+	err := take(C.customop_domain(o.api, C.uint32_t(version), domain, of, list, C.int(len(names)), C.uintptr_t(cgo.NewHandle(o)), &o.domain))
 	return o, err
 }
 
@@ -80,7 +85,10 @@ func (o *Operators) create(name string, info unsafe.Pointer) (k unsafe.Pointer, 
 			err = fmt.Errorf("kernel %s: %v", name, r)
 		}
 	}()
-	n := kernels.Node{Op: name, Ints: map[string]int{}, Floats: map[string]float64{}, Strings: map[string]string{}, Shared: o.device.SharedMemory()}
+	n := kernels.Node{Op: name, Ints: map[string]int{}, Floats: map[string]float64{}, Strings: map[string]string{}}
+	if o.device != nil {
+		n.Shared = o.device.SharedMemory()
+	}
 	o.attributes(info, &n)
 	inputs, err := o.ports(info, 0)
 	if err != nil {
@@ -107,24 +115,42 @@ func (o *Operators) create(name string, info unsafe.Pointer) (k unsafe.Pointer, 
 		}
 		n.In[slot] = given[i]
 	}
-	plan, err := kernels.PlanFor(n)
-	if err != nil {
+	c := (*C.customop_kernel)(C.calloc(1, C.sizeof_customop_kernel))
+	if err := o.prepare(n, c); err != nil {
+		C.free(unsafe.Pointer(c))
 		return nil, err
 	}
-	program, err := o.device.Prepare(plan, kernels.CostOf(n))
-	if err != nil {
-		return nil, fmt.Errorf("kernel %s: %w", name, err)
-	}
-	c := (*C.customop_kernel)(C.calloc(1, C.sizeof_customop_kernel))
 	c.api, c.inputs, c.outputs = o.api, C.int(len(inputs)), C.int(len(outputs))
-	c.device, c.steps, c.count = (*C.launch_device)(program.Device()), (*C.launch_step)(program.Steps()), C.int(program.Count())
-	c.label = C.int(program.Label())
-	*(*unsafe.Pointer)(unsafe.Pointer(&c.run)) = launch.Runner()
 	for i, slot := range slots {
 		c.slots[i] = C.int(slot)
 	}
 	copy(c.shapes[:], outputs)
 	return unsafe.Pointer(c), nil
+}
+
+// prepare sets what the kernel runs for a node.
+func (o *Operators) prepare(n kernels.Node, c *C.customop_kernel) error {
+	if o.device == nil {
+		node, err := hostkernels.Prepare(n)
+		if err != nil {
+			return err
+		}
+		c.host = (*C.hostkernels_node)(node)
+		*(*unsafe.Pointer)(unsafe.Pointer(&c.run_host)) = hostkernels.Runner()
+		return nil
+	}
+	plan, err := kernels.PlanFor(n)
+	if err != nil {
+		return err
+	}
+	program, err := o.device.Prepare(plan, kernels.CostOf(n))
+	if err != nil {
+		return fmt.Errorf("kernel %s: %w", n.Op, err)
+	}
+	c.device, c.steps, c.count = (*C.launch_device)(program.Device()), (*C.launch_step)(program.Steps()), C.int(program.Count())
+	c.label = C.int(program.Label())
+	*(*unsafe.Pointer)(unsafe.Pointer(&c.run)) = launch.Runner()
+	return nil
 }
 
 // slots are the operator's inputs that the node's are.

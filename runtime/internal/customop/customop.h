@@ -1,10 +1,12 @@
-// March's operators for ONNX Runtime: an OrtCustomOp for each, whose kernels run programs of package launch.
+// March's operators for ONNX Runtime: an OrtCustomOp for each, whose kernels run programs of package launch on a GPU, nodes of package
+// hostkernels on a CPU.
 #ifndef MARCH_CUSTOMOP_H
 #define MARCH_CUSTOMOP_H
 
 #include <stddef.h>
 #include <stdint.h>
 
+#include "../hostkernels/hostkernels.h"
 #include "../launch/launch.h"
 
 // Positions in OrtApi: see package ortc.
@@ -32,12 +34,13 @@ enum {
   ORTC_KernelInfo_GetOutputCount = 231,
   ORTC_KernelInfo_GetInputTypeInfo = 234,
   ORTC_KernelInfo_GetOutputTypeInfo = 235,
+  ORTC_KernelContext_ParallelFor = 274,
 };
 
 typedef const void *customop_api; // a pointer to OrtApi
 
-// customop_domain makes the domain with an operator for each name. handle comes back in customop_create.
-char *customop_domain(customop_api api, uint32_t version, const char *domain, const char *const *names, int count, uintptr_t handle, void **made);
+// customop_domain makes the domain with an operator for each name, of an execution provider. handle comes back in customop_create.
+char *customop_domain(customop_api api, uint32_t version, const char *domain, const char *provider, const char *const *names, int count, uintptr_t handle, void **made);
 char *customop_add(customop_api api, void *session_options, void *domain);
 
 enum { CUSTOMOP_MAX_RANK = 8, CUSTOMOP_MAX_PORTS = 24 };
@@ -57,9 +60,11 @@ int customop_float(customop_api api, const void *info, const char *name, float *
 int customop_string(customop_api api, const void *info, const char *name, char *value, size_t size);
 int customop_ints(customop_api api, const void *info, const char *name, int64_t *values, size_t *count);
 
-// customop_kernel is what a node runs.
+// customop_kernel is what a node runs: steps on a GPU's device, or host.
 typedef struct {
   customop_api api;
+  hostkernels_node *host; // belongs to the kernel
+  char *(*run_host)(const hostkernels_node *, void *const *, void *const *, const hostkernels_pool *); // hostkernels_run
   launch_device *device;
   launch_step *steps;
   char *(*run)(launch_device *, const launch_step *, int, void *const *, void *const *, int); // launch_run
