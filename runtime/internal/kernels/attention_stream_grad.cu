@@ -108,18 +108,17 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
       if (ahead.more()) copy_keys();
     }
 
-    int waiting = -1, waiting_stage = 0, stage = 0, before = -1; // the tile whose rows are next, -1: none; its place; the head of the tile before
-    u32 waiting_parity = 0, parity = 0, parity_y = 0;
+    int waiting = -1, before = -1; // the tile whose rows are next, -1: none; its head
+    u32 step = 0, parity_y = 0;    // tiles copied so far
     bool waiting_first = false;
-    float l = 0;
     // Log-sum-exp over ln 2 (inf where a query sees no key) and Σ y·dy of the tile that waits for them: 16 rows for each warp.
     auto make_rows = [&] {
       if (waiting < 0) return;
       if (waiting_first) {
-        barrier_wait(full + 8 * waiting_stage, waiting_parity);
+        barrier_wait(full + 8 * ((step - 1) % STAGES), (step - 1) / STAGES % 2);
         barrier_wait(full_y, parity_y);
         parity_y ^= 1;
-        const Box gradients{stream + waiting_stage * 2 * Box::BYTES + Box::BYTES};
+        const Box gradients{stream + (step - 1) % STAGES * 2 * Box::BYTES + Box::BYTES};
         const u32 to = rows + (rows_at * 2 * MOST + waiting + warp * 16) * 4;
         constexpr int PARTS = D / 8, STEPS = 16 * PARTS / 32; // 16 bytes of a row; each lane has some of them
         float sum[STEPS];
@@ -141,42 +140,47 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
         if (lane % PARTS == 0)
 #pragma unroll
           for (int n = 0; n < STEPS; n++) asm volatile("st.shared.f32 [%0], %1;" ::"r"(to + (MOST + (n * 32 + lane) / PARTS) * 4), "f"(sum[n]) : "memory");
-        if (lane < 16) asm volatile("st.shared.f32 [%0], %1;" ::"r"(to + lane * 4), "f"(l == -INF ? INF : l * LOG2E) : "memory");
+        if (lane < 16) {
+          float l;
+          asm volatile("cp.async.wait_all;" ::: "memory");
+          asm volatile("ld.shared.f32 %0, [%1];" : "=f"(l) : "r"(to + lane * 4) : "memory");
+          asm volatile("st.shared.f32 [%0], %1;" ::"r"(to + lane * 4), "f"(l == -INF ? INF : l * LOG2E) : "memory");
+        }
         asm volatile("bar.sync 1, 128;" ::: "memory"); // y may be written over
       }
-      barrier_arrive(ready + 8 * waiting_stage);
+      barrier_arrive(ready + 8 * ((step - 1) % STAGES));
       waiting = -1;
     };
 
     Passes adding = at; // where dq is added up
     // Copies the next tile, and makes the rows of the one before.
     auto advance = [&] {
-      const int i = at.tile * 64, row = at.b * queries + i, column = at.h * D;
-      const bool more = at.more();
       // Keys that have been multiplied for the last time make room for the next but one's.
       if (copier && ahead.more() && ahead.pass == adding.pass + 1) copy_keys();
-      if (copier && more) {
-        const u32 to = stream + stage * 2 * Box::BYTES;
+      if (copier && at.more()) {
+        const int row = at.b * queries + at.tile * 64, column = at.h * D;
+        const u32 to = stream + step % STAGES * 2 * Box::BYTES;
         // Of causal attention most queries go by once or twice: keeping them costs more than it gives.
         const u64 hint = causal ? USUAL : at.first_block(at.tile) == at.block ? SOON : LATE;
-        barrier_wait(empty + 8 * stage, parity ^ 1);
-        barrier_expect(full + 8 * stage, 2 * Box::BYTES);
-        copy_box(to, &all_q, row, column, full + 8 * stage, hint);
-        copy_box(to + Box::BYTES, &all_dy, row, column, full + 8 * stage, hint);
+        barrier_wait(empty + 8 * (step % STAGES), step / STAGES % 2 ^ 1);
+        barrier_expect(full + 8 * (step % STAGES), 2 * Box::BYTES);
+        copy_box(to, &all_q, row, column, full + 8 * (step % STAGES), hint);
+        copy_box(to + Box::BYTES, &all_dy, row, column, full + 8 * (step % STAGES), hint);
       }
       asm volatile("bar.sync 1, 128;" ::: "memory"); // none is a tile ahead
       make_rows();
-      if (!more) return;
+      step++;
+      if (!at.more()) return;
+      const int i = at.tile * 64;
       if (at.item != before) rows_at ^= 1, before = at.item;
-      waiting = i, waiting_stage = stage, waiting_parity = parity, waiting_first = at.last_block(at.tile) == at.block;
+      waiting = i, waiting_first = at.last_block(at.tile) == at.block;
       if (waiting_first) {
         if (copier) {
           barrier_expect(full_y, Box::BYTES);
-          copy_box(results.at, &all_y, row, column, full_y, SOON);
+          copy_box(results.at, &all_y, at.b * queries + i, at.h * D, full_y, SOON);
         }
-        if (lane < 16) l = lse[(i64)at.item * queries + i + warp * 16 + lane];
+        if (lane < 16) copy_async<4>(rows + (rows_at * 2 * MOST + i + warp * 16 + lane) * 4, lse + (i64)at.item * queries + i + warp * 16 + lane, true);
       }
-      if (++stage == STAGES) stage = 0, parity ^= 1;
       at.next_tile();
     };
 
@@ -189,9 +193,8 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
       } else clear(part);
     };
     // dq of a tile, rounded: of two blocks of eight columns a thread stores four columns of one.
-    bf16* const result = dq + (i64)(warp * 16 + lane / 4) * (heads * D) + (lane % 2 * 8 + lane / 2 % 2 * 4);
     auto store_dq = [&](int i) {
-      bf16* to = result + ((i64)(adding.b * queries + i) * heads + adding.h) * D;
+      bf16* to = dq + ((i64)(adding.b * queries + i + warp * 16 + lane / 4) * heads + adding.h) * D + (lane % 2 * 8 + lane / 2 % 2 * 4);
       const bool odd = lane & 1;
 #pragma unroll
       for (int c = 0; c < D / 8; c += 2)
@@ -201,7 +204,7 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
           const u32 other = __shfl_xor_sync(0xffffffffu, odd ? x : y, 1);
           if (odd) x = other;
           else y = other;
-          store_pair_hint(to + e * 8 * (heads * D) + c * 8, x, y, SOON);
+          asm volatile("st.global.v2.u32 [%0], {%1,%2};" ::"l"(to + e * 8 * (heads * D) + c * 8), "r"(x), "r"(y) : "memory");
         }
     };
 
@@ -357,8 +360,8 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
         show_writes();
         warpgroup_barrier(group);
         if (threadIdx.x % 128 == 0 && j < keys) {
-          store_box(&all_dv, values.at, b * keys + j, h * D, SOON);
-          store_box(&all_dk, out.at, b * keys + j, h * D, SOON);
+          store_box(&all_dv, values.at, b * keys + j, h * D);
+          store_box(&all_dk, out.at, b * keys + j, h * D);
         }
         owed = empty_keys + 8 * place;
         at.pass++;

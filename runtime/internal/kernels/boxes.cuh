@@ -12,9 +12,6 @@ __device__ __forceinline__ void load_pack_hint(const float* p, float* v, u64 hin
 __device__ __forceinline__ void store_pack_hint(float* p, const float* v, u64 hint) {
   asm volatile("st.global.L2::cache_hint.v4.f32 [%0], {%1,%2,%3,%4}, %5;" ::"l"(p), "f"(v[0]), "f"(v[1]), "f"(v[2]), "f"(v[3]), "l"(hint) : "memory");
 }
-__device__ __forceinline__ void store_pair_hint(bf16* p, u32 a, u32 b, u64 hint) {
-  asm volatile("st.global.L2::cache_hint.v2.u32 [%0], {%1,%2}, %3;" ::"l"(p), "r"(a), "r"(b), "l"(hint) : "memory");
-}
 
 __device__ __forceinline__ void barrier_init(u32 at, int count) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(at), "r"(count) : "memory");
@@ -47,10 +44,6 @@ __device__ __forceinline__ void copy_box(u32 to, const Map* from, int row, int c
 __device__ __forceinline__ void store_box(const Map* to, u32 from, int row, int column) {
   asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%1, %2}], [%3];\ncp.async.bulk.commit_group;" ::"l"(to), "r"(column), "r"(row), "r"(from)
                : "memory");
-}
-__device__ __forceinline__ void store_box(const Map* to, u32 from, int row, int column, u64 hint) {
-  asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group.L2::cache_hint [%0, {%1, %2}], [%3], %4;\ncp.async.bulk.commit_group;" ::"l"(to), "r"(column),
-               "r"(row), "r"(from), "l"(hint) : "memory");
 }
 // Waits until at most LEFT boxes that this thread stores are still read from shared memory.
 template <int LEFT> __device__ __forceinline__ void wait_stores() {
