@@ -72,7 +72,7 @@ INLINE float largest_of(vec v) {
 }
 
 // eˣ = 2ⁿ·eʳ with |r| ≤ ln 2 / 2, where a polynomial fitted to it is off by 2e-9 of it. Below the smallest normal number it is 0, from
-// 2.3e38 on it stays there.
+// 2.4e38 on infinite.
 INLINE vec exponential(vec x) {
   const float lowest = -87.3365f, highest = 88.37f, whole = 12582912; // 1.5·2²³, whose sums are whole numbers
   vec t = choose(x > all(highest), all(highest), x);
@@ -87,7 +87,7 @@ INLINE vec exponential(vec x) {
   p = p * r + 1.0000000363662886f;
   p = p * r + 1.0000000005550511f;
   const vec power = (vec)(((ints)shifted - (ints)all(whole) + 127) << 23);
-  return choose(x < all(lowest), all(0), p * power);
+  return choose(x > all(highest), all(__builtin_inff()), choose(x < all(lowest), all(0), p * power));
 }
 
 // √x for x ≥ 0, by Newton's method from an estimate of 1/√x, right within a rounding or two.
