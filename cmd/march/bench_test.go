@@ -303,3 +303,19 @@ func TestMeasuredBatch(t *testing.T) {
 		t.Errorf("measuring after a stop: %v", err)
 	}
 }
+
+// TestShares: cells of scale tiny have two threads each, larger ones all of them; more cells at once than there are have none.
+func TestShares(t *testing.T) {
+	for _, c := range []struct {
+		atOnce, threads, cells int
+		scale                  string
+		wantCells, wantThreads int
+	}{
+		{0, 2, 48, "tiny", 1, 2}, {0, 1, 48, "tiny", 1, 1}, {0, 16, 48, "tiny", 8, 2}, {0, 5, 48, "tiny", 2, 2}, {0, 16, 3, "tiny", 3, 5},
+		{0, 16, 48, "small", 1, 16}, {4, 16, 48, "small", 4, 4}, {2, 2, 48, "tiny", 2, 1}, {3, 2, 48, "tiny", 3, 1},
+	} {
+		if cells, threads := shares(c.atOnce, c.threads, c.cells, c.scale); cells != c.wantCells || threads != c.wantThreads {
+			t.Errorf("%+v: %d cells of %d threads", c, cells, threads)
+		}
+	}
+}

@@ -74,7 +74,7 @@ func adamWGraph(t *testing.T, c graphgen.AdamW, dtype graphgen.DType, decay []bo
 
 // TestAdamW takes ten steps of two parameters, in place, and compares with the algorithm.
 func TestAdamW(t *testing.T) {
-	decay, shapes, sizes := []bool{true, false}, [][]int{{3, 5}, {4}}, []int{15, 4}
+	decay, sizes := []bool{true, false}, []int{15, 4}
 	for _, c := range []struct {
 		name  string
 		adamW graphgen.AdamW
@@ -87,8 +87,18 @@ func TestAdamW(t *testing.T) {
 		{"betas near one", graphgen.AdamW{Beta1: 0.9999, Beta2: 0.99999, Eps: 1e-8, Clip: 1}, 1},
 		{"betas of zero", graphgen.AdamW{Eps: 1e-8, Decay: 0.01}, 1},
 	} {
-		for dtype, tolerance := range map[graphgen.DType]float64{graphgen.Float64: 1e-12, graphgen.Float32: 2e-6} {
-			t.Run(fmt.Sprintf("%s/%s", c.name, dtype), func(t *testing.T) {
+		for _, o := range []struct {
+			target    graphgen.Target
+			dtype     graphgen.DType
+			tolerance float64
+			shapes    [][]int // of sizes; a kernel takes flat buffers
+		}{
+			{graphgen.Portable, graphgen.Float64, 1e-12, [][]int{{3, 5}, {4}}}, {graphgen.Portable, graphgen.Float32, 2e-6, [][]int{{3, 5}, {4}}},
+			{graphgen.Fused, graphgen.Float32, 2e-6, [][]int{{15}, {4}}},
+		} {
+			dtype, tolerance, shapes := o.dtype, o.tolerance, o.shapes
+			t.Run(fmt.Sprintf("%s/%s/%s", c.name, dtype, o.target), func(t *testing.T) {
+				needs(t, o.target)
 				shared := map[string]string{}
 				r := &adamWReference{c: c.adamW, decay: decay}
 				for i, n := range sizes {
@@ -98,7 +108,7 @@ func TestAdamW(t *testing.T) {
 						shared[fmt.Sprintf("%s%d.new", kind, i)] = fmt.Sprintf("%s%d", kind, i)
 					}
 				}
-				l := load(t, adamWGraph(t, c.adamW, dtype, decay, shapes...), graphgen.Portable, loadOptions{shared: shared})
+				l := load(t, adamWGraph(t, c.adamW, dtype, decay, shapes...), o.target, loadOptions{shared: shared})
 				for i := range sizes {
 					l.set(fmt.Sprintf("p%d", i), r.p[i])
 				}
@@ -130,11 +140,28 @@ func TestAdamW(t *testing.T) {
 	}
 }
 
+// needs skips where the target's kernels are not there.
+func needs(t *testing.T, target graphgen.Target) {
+	t.Helper()
+	if err := rt.Kernels(); target == graphgen.Fused && err != nil {
+		t.Skip("no kernels here: ", err)
+	}
+}
+
 // TestStepThatMustNotBeTaken: where the gradient is no number, or nothing was labelled,
 // parameters and moments stay bit by bit what they were.
 func TestStepThatMustNotBeTaken(t *testing.T) {
+	for _, target := range []graphgen.Target{graphgen.ORT, graphgen.Fused} {
+		t.Run(string(target), func(t *testing.T) {
+			needs(t, target)
+			checkNotTaken(t, target)
+		})
+	}
+}
+
+func checkNotTaken(t *testing.T, target graphgen.Target) {
 	c := graphgen.AdamW{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 0.1, Clip: 1}
-	l := load(t, adamWGraph(t, c, graphgen.Float32, []bool{true}, []int{4}), graphgen.ORT, loadOptions{})
+	l := load(t, adamWGraph(t, c, graphgen.Float32, []bool{true}, []int{4}), target, loadOptions{})
 	p, m, v := normals(4, "p"), normals(4, "m"), []float64{0.5, 0.25, 1, 0}
 	for name, x := range map[string][]float64{"p0": p, "m0": m, "v0": v, "lr": {0.1}} {
 		l.set(name, x)
@@ -166,9 +193,18 @@ func TestStepThatMustNotBeTaken(t *testing.T) {
 
 // TestNormOfManyEntries: one float32 sum over a million squares would lose what each adds.
 func TestNormOfManyEntries(t *testing.T) {
+	for _, target := range []graphgen.Target{graphgen.Portable, graphgen.Fused} {
+		t.Run(string(target), func(t *testing.T) {
+			needs(t, target)
+			checkNorm(t, target)
+		})
+	}
+}
+
+func checkNorm(t *testing.T, target graphgen.Target) {
 	const n = 1 << 20
 	c := graphgen.AdamW{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Clip: 1}
-	l := load(t, adamWGraph(t, c, graphgen.Float32, []bool{false}, []int{n}), graphgen.Portable, loadOptions{})
+	l := load(t, adamWGraph(t, c, graphgen.Float32, []bool{false}, []int{n}), target, loadOptions{})
 	grad := make([]float64, n)
 	sum := 0.0
 	for i := range grad {

@@ -6,7 +6,7 @@
 #include <string.h>
 
 // A function with WIDEST is compiled for several processors, of which the one at hand is chosen when the program starts.
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
+#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__) // others' loaders cannot choose
 #if __GNUC__ >= 12
 #define WIDEST __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
