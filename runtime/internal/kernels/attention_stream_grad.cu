@@ -103,10 +103,7 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
       }
       ahead.next_pass();
     };
-    if (copier) {
-      if (ahead.more()) copy_keys();
-      if (ahead.more()) copy_keys();
-    }
+    if (copier && ahead.more()) copy_keys();
 
     int waiting = -1, before = -1; // the tile whose rows are next, -1: none; its head
     u32 step = 0, parity_y = 0;    // tiles copied so far
@@ -155,8 +152,9 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
     Passes adding = at; // where dq is added up
     // Copies the next tile, and makes the rows of the one before.
     auto advance = [&] {
-      // Keys that have been multiplied for the last time make room for the next but one's.
-      if (copier && ahead.more() && ahead.pass == adding.pass + 1) copy_keys();
+      // Keys that have been multiplied for the last time make room for the next but one's. At the start, when all blocks ask for memory at once, the first
+      // tiles go before the second keys.
+      if (copier && step >= STAGES - 2 && ahead.more() && ahead.pass == adding.pass + 1) copy_keys();
       if (copier && at.more()) {
         const int row = at.b * queries + at.tile * 64, column = at.h * D;
         const u32 to = stream + step % STAGES * 2 * Box::BYTES;
