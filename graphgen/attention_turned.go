@@ -11,7 +11,7 @@ const turnedHead = 32
 func (a Attention) turns(in []*Tensor, t Target) bool {
 	q, v := in[0], in[2]
 	static := q.Shape().Static() && in[1].Shape().Static() // as in graphs that train; others run wherever, on few positions, too
-	return (t == ORT || t == Fused) && static && !q.g.gpu && q.DType() == Float32 && a.groups() == 1 && !a.Recompute && q.Dim(1) <= turnedHead*a.Heads && v.Dim(1) <= turnedHead*a.Heads &&
+	return t.contrib() && static && !q.g.gpu && q.DType() == Float32 && a.groups() == 1 && !a.Recompute && q.Dim(1) <= turnedHead*a.Heads && v.Dim(1) <= turnedHead*a.Heads &&
 		len(a.blocks(in)) == 1
 }
 
@@ -55,7 +55,7 @@ func (a Attention) turnedGrad(g *Graph, t Target, in []*Tensor, dy *Tensor) []*T
 // turnedSlopes is the gradient of the logits, for turned values v and gradients dyh of dy.
 func (a Attention) turnedSlopes(g *Graph, t Target, in []*Tensor, softmax, v, dy, dyh *Tensor) *Tensor {
 	if t.has(g, "SoftmaxGrad") && a.Keys <= longestNorm {
-		return a.softmaxGrad(t, softmax, a.dropped(t.product(dyh, v, true, false, 1), in[5]))
+		return a.softmaxGrad(softmax, a.dropped(t.product(dyh, v, true, false, 1), in[5]))
 	}
 	// See AttentionGrad on the row sums.
 	sums := Transpose(ReduceSum(a.heads(Mul(a.turnedAttend(g, t, in), dy), a.Queries, a.Heads), true, -1), 0, 2, 1, 3) // [B,H,Sq,1]

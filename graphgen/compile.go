@@ -16,8 +16,8 @@ const (
 	// ORT graphs may use com.microsoft operators that stock ONNX Runtime has on CPU and CUDA.
 	ORT Target = "ort"
 	// Fused graphs are those of ORT where march has kernels of its own: operators of domain march, which march
-	// registers with ONNX Runtime's CUDA provider. What computes in bfloat16 or float32 with static shapes has
-	// them, attention in bfloat16 only.
+	// registers with ONNX Runtime's CUDA or CPU provider. Of a graph for a GPU ([Graph.ForGPU]) what computes in bfloat16 or
+	// float32 with static shapes has them, attention in bfloat16 only; of others norms, activations, softmax and sums in float32.
 	Fused Target = "fused"
 )
 

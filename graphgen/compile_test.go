@@ -61,7 +61,16 @@ func every(t *testing.T) *Graph {
 // TestCompile: every operator of march's own is decomposed, for each target into what it
 // has, and keeps its place in the model.
 func TestCompile(t *testing.T) {
+	for _, gpu := range []bool{false, true} {
+		checkCompile(t, gpu)
+	}
+}
+
+func checkCompile(t *testing.T, gpu bool) {
 	g := every(t)
+	if gpu {
+		g.ForGPU()
+	}
 	h := g.Histogram()
 	for _, op := range Ops() {
 		if op.Lower != nil && h["march."+op.Name] == 0 && op.Name != "SumRows" && op.Name != "DropoutMask" {

@@ -60,7 +60,7 @@ type symbol struct {
 func New() *Graph { return &Graph{unique: map[string][]*Tensor{}} }
 
 // ForGPU says that the graph is to run on a GPU: compiled graphs in float32 then compute what a GPU is
-// quicker with and a CPU slower, and dropout's seeds have no parts ([DropoutPart]). The results are the same to float32's rounding, but for the slopes of a GELU ([slopeFineness]).
+// quicker with and a CPU slower, and dropout's seeds have no parts ([DropoutPart]); and those of target fused, in bfloat16, too, have a GPU's kernels, others a CPU's. The results are the same to float32's rounding, but for the slopes of a GELU ([slopeFineness]).
 func (g *Graph) ForGPU() { g.gpu = true }
 
 // onGPU reports a large array in float32 of a graph for a GPU.

@@ -3,6 +3,7 @@ package graphgen
 import (
 	"maps"
 	"slices"
+	"strings"
 )
 
 // March's own kernels, as operators of target fused: what package runtime has CUDA sources for, and of some C. They come
@@ -58,6 +59,13 @@ var hostKernels = map[string]bool{
 	"Gate": true, "GateGrad": true, "ColumnSum": true, "SumSquares": true, "AdamWStep": true,
 }
 
+// HasKernel reports whether there is a kernel on a GPU, or on a CPU, for an operator as a manifest names it (march.Normalize). Other
+// domains' operators are not march's to say.
+func HasKernel(operator string, gpu bool) bool {
+	name, ours := strings.CutPrefix(operator, "march.")
+	return !ours || gpu && name != "MaskedSoftmax" || !gpu && hostKernels[name]
+}
+
 // onHost reports whether the graph's kernels are those of a CPU.
 func (t Target) onHost(g *Graph) bool { return t == Fused && !g.gpu }
 
@@ -66,7 +74,7 @@ func (t Target) has(g *Graph, name string) bool {
 	if t.onHost(g) {
 		return hostKernels[name]
 	}
-	return t == Fused && name != "MaskedSoftmax"
+	return t == Fused && HasKernel("march."+name, true)
 }
 
 func init() {

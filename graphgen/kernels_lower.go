@@ -83,21 +83,22 @@ func (t Target) takesSoftmax(n *Node) bool {
 }
 
 // softmaxGrad is p·(dp − Σ p·dp) over the last dimension.
-func (a Attention) softmaxGrad(t Target, p, dp *Tensor) *Tensor {
+func (a Attention) softmaxGrad(p, dp *Tensor) *Tensor {
 	var attrs Attrs
-	if a.masks(t, p) {
+	if p.node != nil && p.node.Op.Name == "MaskedSoftmax" {
 		attrs = a.positions()
 	}
 	return kernel("SoftmaxGrad", attrs, []Type{p.typ}, p, dp)[0]
 }
 
-// masks reports whether the softmax of logits s is a kernel that knows which keys a query sees by its position.
+// masks reports whether the softmax of logits s is a kernel that knows which keys a query sees by its position. Where lengths hide all of
+// those, it weighs them alike, as others weigh all keys that are hidden once; nobody reads such a row.
 func (a Attention) masks(t Target, s *Tensor) bool {
 	return t.has(s.g, "MaskedSoftmax") && s.DType() == Float32 && s.Shape().Static() && (a.Causal || a.Window > 0) && a.Memory == 0 && a.Past+a.Queries <= a.Keys
 }
 
-// positions are the attributes of such a kernel: query i, at past + i, sees the keys up to its own where it is causal, and of those
-// before it no more than window.
+// positions are the attributes of such a kernel: query i, at past + i, sees the keys up to its own where it is causal, and those from
+// window − 1 before it on.
 func (a Attention) positions() Attrs {
 	return Attrs{"causal": a.Causal, "window": a.Window, "past": a.Past}
 }

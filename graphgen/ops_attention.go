@@ -139,7 +139,7 @@ var _ = register(&Op{
 			p := b.dropped(softmax, n.In[5])
 			switch {
 			case kernel:
-				ds = b.softmaxGrad(t, softmax, b.dropped(t.product(dyb, v, false, true, 1), n.In[5]))
+				ds = b.softmaxGrad(softmax, b.dropped(t.product(dyb, v, false, true, 1), n.In[5]))
 			case n.In[5] == nil && b.Keys >= longAttention*v.Dim(-1):
 				ds = Mul(softmax, t.productLess(dyb, v, b.queries(sums)))
 			default:

@@ -189,7 +189,7 @@ var _ = register(&Op{
 	Infer: func(_ *Graph, n *Node) []Type { return []Type{n.In[0].typ} },
 	Lower: func(_ *Graph, n *Node, t Target) []*Tensor {
 		first := n.In[1:]
-		if t == Fused && first[0].DType() == BFloat16 { // whose kernels give a product's gradients together
+		if t.has(first[0].g, "LinearGrad") && first[0].DType() == BFloat16 { // whose kernels give a product's gradients together
 			first = first[:1]
 		}
 		return []*Tensor{after(n.In[0], first...)}

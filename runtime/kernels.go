@@ -25,10 +25,11 @@ func (r *Runtime) Kernels() error {
 		return nil
 	}
 	if r.gpu == nil {
-		var err error
-		if r.kernels, err = customop.New(r.lib.API(), ortlib.APIVersion, nil); err != nil {
+		operators, err := customop.New(r.lib.API(), ortlib.APIVersion, nil)
+		if err != nil {
 			return fmt.Errorf("march's kernels: %w", err)
 		}
+		r.kernels = operators
 		return nil
 	}
 	d, err := launch.Open(launch.Options{Context: r.gpu.Context(), Stream: r.gpu.Stream(), GPU: r.gpu.Name, Capability: r.gpu.Capability, Deterministic: r.deterministic, TF32: r.tf32})

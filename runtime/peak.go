@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 	"unsafe"
@@ -12,6 +13,9 @@ import (
 // Reached is what the GPU reaches here and now: bytes a second in a copy of 256 MiB, each read and written, and floating-point
 // operations a second in a product of two matrices of 8,192 × 8,192 in bfloat16, of numbers that look random. Kernels are held to that.
 func (r *Runtime) Reached() (bytes, flops float64, err error) {
+	if r.gpu == nil {
+		return 0, 0, errors.New("no GPU")
+	}
 	if err := r.Kernels(); err != nil {
 		return 0, 0, err
 	}

@@ -45,6 +45,11 @@ func (e *Engine) session(dir string, l *loading) (*runtime.Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	for op := range g.Operators {
+		if gpu := e.rt.GPU() != ""; !graphgen.HasKernel(op, gpu) {
+			return nil, fmt.Errorf("%s: has the operator %s, of which march has no kernel on a %s; wanted a program written for it", filepath.Join(dir, g.File), op, map[bool]string{true: "GPU", false: "CPU"}[gpu])
+		}
+	}
 	return e.rt.Session(filepath.Join(dir, g.File), runtime.SessionOptions{
 		Optimization: l.o.Optimization, ProfilePrefix: l.o.ProfilePrefix, Threads: l.threads, Whole: true,
 		Kernels: e.Manifest.Target == string(graphgen.Fused), CUDAGraph: l.o.CUDAGraph == "on"})

@@ -33,7 +33,7 @@ var genCommand = command{
 	},
 	setup: func(f *pflag.FlagSet) action {
 		g := &generation{selection: selectFlags(f, "paper")}
-		f.StringVar(&g.target, "target", string(graphgen.Portable), "`OPERATORS` of the graphs: "+joined(graphgen.Targets())+"; portable has those of ai.onnx alone")
+		f.StringVar(&g.target, "target", string(graphgen.Portable), "`OPERATORS` of the graphs: "+joined(graphgen.Targets())+"; portable has those of ai.onnx alone, fused kernels that march has on a GPU")
 		f.IntVar(&g.opset, "opset", graphgen.Opset, fmt.Sprintf("`VERSION` of ai.onnx operators, %d to %d; one newer than a runtime knows does not load there", graphgen.OldestOpset, graphgen.NewestOpset))
 		f.StringVar(&g.shapes, "shapes", "dynamic", "`SIZES` of eval.onnx, score.onnx and infer.onnx: "+joined(shapes)+"; static has those of the micro-batch, as the graphs that train always have")
 		f.StringVar(&g.precision, "precision", "fp32", "`ARITHMETIC` of the graphs that train: "+joined(program.Precisions())+"; parameters and optimizer are fp32 in both")

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"march/graphgen"
 	"march/results/record"
 	"march/trainloop"
 	"march/variants/export"
@@ -39,7 +40,7 @@ func (l *Lab) program(c Cell, s trainloop.Settings, from *export.Imported, start
 		}
 		same := config == string(s.Config) && m.Precision == o.Precision && m.Batch == s.MicroBatch && m.Length == s.Length && m.Seed == s.Seed && m.Init == s.Init
 		// A run that goes on elsewhere gets the operators of that place.
-		if same && m.Target == s.Target && program.SameMemory(m, o) && m.Verify(dir) == nil {
+		if same && m.Target == s.Target && program.SameMemory(m, o) && hasKernels(m, o.GPU) && m.Verify(dir) == nil {
 			return dir, program.Written(m), nil
 		}
 	}
@@ -51,6 +52,18 @@ func (l *Lab) program(c Cell, s trainloop.Settings, from *export.Imported, start
 	}
 	p, err = program.Begin(dir, c.Variant, o)
 	return dir, p, err
+}
+
+// hasKernels reports whether all of a program's kernels are there; manifests of older versions do not say what they are for.
+func hasKernels(m *manifest.Manifest, gpu bool) bool {
+	for _, g := range m.Graphs {
+		for op := range g.Operators {
+			if !graphgen.HasKernel(op, gpu) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // noteMasks tells of a run that goes on on a CPU with another program than an older version of march wrote, which counted

@@ -27,6 +27,9 @@ func Ops() []string { return slices.Clone(ops) }
 // stay in a core's cache.
 const part = 1 << 14
 
+// mostSums is how many parts leave sums of columns at most, which one thread adds up.
+const mostSums = 64
+
 // Prepare gives what a node runs, a hostkernels_node that belongs to the caller, in C's memory; or says what of the node no kernel can do.
 func Prepare(n kernels.Node) (unsafe.Pointer, error) {
 	if !slices.Contains(ops, n.Op) {
@@ -55,7 +58,11 @@ func Prepare(n kernels.Node) (unsafe.Pointer, error) {
 	if d := len(x.Shape); d > 1 {
 		c.queries = C.int64_t(x.Shape[d-2])
 	}
-	c.total, c.columns, c.span = C.int64_t(rows), C.int64_t(columns), C.int64_t(max(1, part/columns))
+	span := max(1, part/columns)
+	if sums > 0 {
+		span = max(span, (rows+mostSums-1)/mostSums)
+	}
+	c.total, c.columns, c.span = C.int64_t(rows), C.int64_t(columns), C.int64_t(span)
 	c.parts = (c.total + c.span - 1) / c.span
 	c.partial = C.int64_t(sums * columns)
 	if n.Op == "SumSquares" {
@@ -88,11 +95,30 @@ func check(n kernels.Node) error {
 	if n.Op == "Normalize" && n.Has(3) {
 		return fmt.Errorf("kernel %s: input 3 (residual), which there is on a GPU alone", n.Op)
 	}
+	if n.Op == "SoftmaxGrad" {
+		return checkPositions(n)
+	}
 	return nil
 }
 
-// checkMasked: x [..., Sq, Sk]; attributes causal, window, past; output softmax(x) over the keys that a query sees, alike. Query i has the
-// position past + i; it sees those up to its own, where causal, and no more than window before it, where that is not 0.
+// checkPositions: attributes causal, window, past of matrices [..., Sq, Sk]. Query i has the position past + i; it sees the keys up to its own,
+// where causal, and those from window − 1 before it on, where window is not 0.
+func checkPositions(n kernels.Node) error {
+	causal, window, past := n.Ints["causal"] != 0, n.Ints["window"], n.Ints["past"]
+	if window < 0 || past < 0 {
+		return fmt.Errorf("kernel %s: window %d and past %d, wanted 0 or more", n.Op, window, past)
+	}
+	if !causal && window == 0 {
+		return nil
+	}
+	s := n.In[0].Shape
+	if d := len(s); d < 2 || past+s[d-2] > s[d-1] {
+		return fmt.Errorf("kernel %s: %v with %d keys before the first query's, wanted a key for each query's position", n.Op, s, past)
+	}
+	return nil
+}
+
+// checkMasked: x [..., Sq, Sk]; output softmax(x) over the keys that a query sees (checkPositions), alike.
 func checkMasked(n kernels.Node) error {
 	if len(n.In) != 1 || len(n.Out) != 1 {
 		return fmt.Errorf("kernel %s: %d inputs and %d outputs, wanted one of each", n.Op, len(n.In), len(n.Out))
@@ -101,7 +127,7 @@ func checkMasked(n kernels.Node) error {
 	if x.Type != kernels.Float32 || len(x.Shape) < 2 || x.Elements() == 0 || y.Type != x.Type || !slices.Equal(x.Shape, y.Shape) {
 		return fmt.Errorf("kernel %s: x is %s %v and y %s %v, wanted matrices of float32, alike", n.Op, x.Type, x.Shape, y.Type, y.Shape)
 	}
-	return nil
+	return checkPositions(n)
 }
 
 // Runner is the address of hostkernels_run.

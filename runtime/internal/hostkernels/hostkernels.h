@@ -6,8 +6,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { HOSTKERNELS_PORTS = 24 };
-
 typedef struct hostkernels_node hostkernels_node;
 
 // hostkernels_call is one run of a node. Inputs that are left out are NULL, and so are outputs.
@@ -24,7 +22,7 @@ struct hostkernels_node {
   int64_t total, span, parts; // rows or elements: in all, of a part; parts
   int64_t partial;            // floats that each part leaves
   int64_t columns;            // of a row
-  int64_t queries, past, window; // of an attention's rows: queries of a matrix, position of its first, and how many keys before it one sees (0: all)
+  int64_t queries, past, window; // of an attention's rows: queries of a matrix, position of its first, how many keys up to its own one sees (0: all)
   float eps;
   int rms, decay, causal;
 };

@@ -22,6 +22,8 @@ func TestPrepareRefuses(t *testing.T) {
 		{kernels.Node{Op: "Normalize", In: []kernels.Tensor{f32(4, 8), f32(8), f32(8), f32(4, 8)}, Out: []kernels.Tensor{f32(4, 8), f32(4, 2), f32(4, 8)}}, "input 3 (residual), which there is on a GPU alone"},
 		{kernels.Node{Op: "MaskedSoftmax", In: []kernels.Tensor{f32(4, 8)}, Out: []kernels.Tensor{f32(8, 4)}}, "wanted matrices of float32, alike"},
 		{kernels.Node{Op: "MaskedSoftmax", In: []kernels.Tensor{f32(4, 8), f32(4, 8)}, Out: []kernels.Tensor{f32(4, 8)}}, "2 inputs and 1 outputs, wanted one of each"},
+		{kernels.Node{Op: "MaskedSoftmax", Ints: map[string]int{"causal": 1, "past": 5}, In: []kernels.Tensor{f32(4, 8)}, Out: []kernels.Tensor{f32(4, 8)}}, "wanted a key for each query's position"},
+		{kernels.Node{Op: "SoftmaxGrad", Ints: map[string]int{"window": -1}, In: []kernels.Tensor{f32(4, 8), f32(4, 8)}, Out: []kernels.Tensor{f32(4, 8)}}, "window -1 and past 0, wanted 0 or more"},
 	} {
 		if _, err := Prepare(c.n); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, wanted %q", c.n.Op, err, c.want)

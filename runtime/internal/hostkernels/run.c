@@ -50,11 +50,19 @@ int hostkernels_find(hostkernels_node *n, const char *op, const char *kind, int 
 }
 
 WIDEST void hostkernels_fold(const hostkernels_call *c, int64_t from, int64_t columns, const float *addend, float *out) {
+  enum { vectors = 16 }; // side by side, for what lies in one part does
   const hostkernels_node *n = c->node;
-  for (int64_t j = 0; j < columns; j += LANES) {
-    const int64_t some = columns - j < LANES ? columns - j : LANES;
-    vec sum = addend ? load_some(addend + j, some) : all(0), of_parts = all(0);
-    for (int64_t i = 0; i < n->parts; i++) of_parts += load_some(c->partial + i * n->partial + from + j, some);
-    store_some(out + j, sum + of_parts, some);
+  int64_t j = 0;
+  for (; j + vectors * LANES <= columns; j += vectors * LANES) {
+    vec sums[vectors];
+    for (int k = 0; k < vectors; k++) sums[k] = all(0);
+    for (int64_t i = 0; i < n->parts; i++)
+      for (int k = 0; k < vectors; k++) sums[k] += load(c->partial + i * n->partial + from + j + k * LANES);
+    for (int k = 0; k < vectors; k++) store(out + j + k * LANES, addend ? load(addend + j + k * LANES) + sums[k] : sums[k]);
+  }
+  for (; j < columns; j++) {
+    float sum = 0;
+    for (int64_t i = 0; i < n->parts; i++) sum += c->partial[i * n->partial + from + j];
+    out[j] = addend ? addend[j] + sum : sum;
   }
 }

@@ -95,7 +95,7 @@ INLINE vec root(vec x) {
   vec r = (vec)(0x5f3759df - ((ints)x >> 1));
   for (int i = 0; i < 3; i++) r = r * (1.5f - 0.5f * x * r * r);
   const vec s = x * r;
-  return choose(x > all(3.4e38f), x, s + 0.5f * r * (x - s * s));
+  return choose(x == all(__builtin_inff()), x, s + 0.5f * r * (x - s * s));
 }
 
 INLINE vec logistic(vec x) { return 1 / (1 + exponential(-x)); }

@@ -15,6 +15,11 @@ func TestAttributes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	host, err := filepath.Glob("../hostkernels/*.go")
+	if err != nil || len(host) == 0 {
+		t.Fatalf("%d planners of a CPU: %v", len(host), err)
+	}
+	files = append(files, host...)
 	read, lists := 0, map[string][]string{"Ints": IntAttributes, "Floats": FloatAttributes, "Strings": StringAttributes}
 	for _, file := range files {
 		if strings.HasSuffix(file, "_test.go") || file == "attributes.go" {
