@@ -37,10 +37,16 @@ func (a Attention) turnedAttend(g *Graph, t Target, in []*Tensor) *Tensor {
 }
 
 // turnedGrad is the lowering of AttentionGrad.
-func (a Attention) turnedGrad(g *Graph, t Target, in []*Tensor, dy *Tensor) []*Tensor {
+func (a Attention) turnedGrad(g *Graph, t Target, n *Node) []*Tensor {
+	in, dy := n.In, n.In[7]
 	q, k, v, dyh := a.turn(in[0], a.Queries), a.turn(in[1], a.Keys), a.turn(in[2], a.Keys), a.turn(dy, a.Queries)
 	softmax := a.turnedProbabilities(g, t, q, k, in)
-	ds := a.turnedSlopes(g, t, in, softmax, v, dy, dyh)
+	var ds *Tensor
+	if t.takesSoftmax(n) {
+		ds = a.softmaxGrad(softmax, a.dropped(t.product(dyh, v, true, false, 1), in[5]))
+	} else {
+		ds = a.turnedSlopes(g, t, in, softmax, v, dy, dyh)
+	}
 	out := []*Tensor{
 		a.merge(t.product(ds, k, false, true, a.Scale), a.Queries),
 		a.turnBack(t.product(q, ds, false, false, a.Scale), a.Keys),
@@ -52,11 +58,8 @@ func (a Attention) turnedGrad(g *Graph, t Target, in []*Tensor, dy *Tensor) []*T
 	return out
 }
 
-// turnedSlopes is the gradient of the logits, for turned values v and gradients dyh of dy.
+// turnedSlopes is the gradient of the logits in plain operators, for turned values v and gradients dyh of dy.
 func (a Attention) turnedSlopes(g *Graph, t Target, in []*Tensor, softmax, v, dy, dyh *Tensor) *Tensor {
-	if t.has(g, "SoftmaxGrad") && a.Keys <= longestNorm {
-		return a.softmaxGrad(softmax, a.dropped(t.product(dyh, v, true, false, 1), in[5]))
-	}
 	// See AttentionGrad on the row sums.
 	sums := Transpose(ReduceSum(a.heads(Mul(a.turnedAttend(g, t, in), dy), a.Queries, a.Heads), true, -1), 0, 2, 1, 3) // [B,H,Sq,1]
 	var dp *Tensor                                                                                                     // less the row sums

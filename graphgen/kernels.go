@@ -13,7 +13,17 @@ import (
 type kernelOp struct {
 	inputs, outputs int
 	addends         map[int]int
+	on              place
 }
+
+// place is where a kernel is there.
+type place int
+
+const (
+	device     place = iota // on a GPU
+	host                    // on a CPU, in float32, where matrix products are ONNX Runtime's
+	everywhere              // on both
+)
 
 // adds is the output that a node's input i is added to.
 func (n *Node) adds(i int) (output int, ok bool) {
@@ -35,47 +45,40 @@ var kernelOps = map[string]kernelOp{
 	"ProjectionsGrad":    {inputs: 14, outputs: 7},                                        // x, addend, then dy, w, addends of each; dx, dw of each, db of each
 	"FlashAttention":     {inputs: 6, outputs: 2},                                         // q, k, v, bias, lengths, seed; y, lse
 	"FlashAttentionGrad": {inputs: 9, outputs: 4},                                         // … y, lse, dy; dq, dk, dv, dbias
-	"Normalize":          {inputs: 4, outputs: 3},                                         // x, weight, bias, residual; y, stats, sum
-	"NormalizeGrad":      {inputs: 7, outputs: 3, addends: map[int]int{0: 4, 1: 5, 2: 6}},
-	"SoftmaxGrad":        {inputs: 2, outputs: 1}, // y, dy; dx
-	"MaskedSoftmax":      {inputs: 1, outputs: 1}, // x; y
-	"Activate":           {inputs: 1, outputs: 1},
-	"ActivateGrad":       {inputs: 3, outputs: 2, addends: map[int]int{1: 2}}, // x, dy, addend; dx, its column sums
-	"Gate":               {inputs: 2, outputs: 1},
-	"GateGrad":           {inputs: 5, outputs: 4, addends: map[int]int{2: 3, 3: 4}},
-	"ColumnSum":          {inputs: 2, outputs: 1, addends: map[int]int{0: 1}},
+	"Normalize":          {inputs: 4, outputs: 3, on: everywhere},                         // x, weight, bias, residual; y, stats, sum
+	"NormalizeGrad":      {inputs: 7, outputs: 3, on: everywhere, addends: map[int]int{0: 4, 1: 5, 2: 6}},
+	"SoftmaxGrad":        {inputs: 2, outputs: 1, on: everywhere}, // y, dy; dx
+	"MaskedSoftmax":      {inputs: 1, outputs: 1, on: host},       // x; y
+	"Activate":           {inputs: 1, outputs: 1, on: everywhere},
+	"ActivateGrad":       {inputs: 3, outputs: 2, on: everywhere, addends: map[int]int{1: 2}}, // x, dy, addend; dx, its column sums
+	"Gate":               {inputs: 2, outputs: 1, on: everywhere},
+	"GateGrad":           {inputs: 5, outputs: 4, on: everywhere, addends: map[int]int{2: 3, 3: 4}},
+	"ColumnSum":          {inputs: 2, outputs: 1, on: everywhere, addends: map[int]int{0: 1}},
 	"FusedLossHead":      {inputs: 6, outputs: 4, addends: map[int]int{2: 4, 3: 5}}, // h, table, bias, labels; loss, dh, dtable, dbias
 	"EmbeddingSum":       {inputs: 3, outputs: 1, addends: map[int]int{0: 2}},
 	"DropoutMaskOf":      {inputs: 1, outputs: 1},
 	"DropoutApply":       {inputs: 2, outputs: 1}, // x, seed
-	"SumSquares":         {inputs: 1, outputs: 1},
-	"AdamWStep":          {inputs: 13, outputs: 4}, // p, m, v, grad, AdamWStep.shared; p, m, v, a copy in bfloat16
-}
-
-// hostKernels are the kernels that there are on a CPU, in float32. Matrix products are ONNX Runtime's there, and what stands beside them
-// waits for few others.
-var hostKernels = map[string]bool{
-	"Normalize": true, "NormalizeGrad": true, "MaskedSoftmax": true, "SoftmaxGrad": true, "Activate": true, "ActivateGrad": true,
-	"Gate": true, "GateGrad": true, "ColumnSum": true, "SumSquares": true, "AdamWStep": true,
+	"SumSquares":         {inputs: 1, outputs: 1, on: everywhere},
+	"AdamWStep":          {inputs: 13, outputs: 4, on: everywhere}, // p, m, v, grad, AdamWStep.shared; p, m, v, a copy in bfloat16
 }
 
 // HasKernel reports whether there is a kernel on a GPU, or on a CPU, for an operator as a manifest names it (march.Normalize). Other
 // domains' operators are not march's to say.
 func HasKernel(operator string, gpu bool) bool {
 	name, ours := strings.CutPrefix(operator, "march.")
-	return !ours || gpu && name != "MaskedSoftmax" || !gpu && hostKernels[name]
+	return !ours || hasKernel(name, gpu)
+}
+
+func hasKernel(name string, gpu bool) bool {
+	k, ok := kernelOps[name]
+	return ok && (k.on == everywhere || gpu == (k.on == device))
 }
 
 // onHost reports whether the graph's kernels are those of a CPU.
 func (t Target) onHost(g *Graph) bool { return t == Fused && !g.gpu }
 
 // has reports whether graphs like g have the kernel.
-func (t Target) has(g *Graph, name string) bool {
-	if t.onHost(g) {
-		return hostKernels[name]
-	}
-	return t == Fused && HasKernel("march."+name, true)
-}
+func (t Target) has(g *Graph, name string) bool { return t == Fused && hasKernel(name, g.gpu) }
 
 func init() {
 	for name, k := range kernelOps {
@@ -113,11 +116,11 @@ func (t Target) takes(n *Node, name string) bool {
 	if n.In[0] == nil || !t.has(n.In[0].g, name) {
 		return false
 	}
-	computes, host := false, t.onHost(n.In[0].g)
+	computes, onHost := false, t.onHost(n.In[0].g)
 	for _, x := range n.In {
 		switch {
 		case x == nil:
-		case !x.Shape().Static(), x.DType().Float() && !hasKernels(x.DType()), host && x.DType().Float() && x.DType() != Float32:
+		case !x.Shape().Static(), x.DType().Float() && !hasKernels(x.DType()), onHost && x.DType().Float() && x.DType() != Float32:
 			return false
 		case x.DType().Float():
 			computes = true

@@ -112,7 +112,7 @@ var _ = register(&Op{
 		case a.flashes(n, t):
 			return a.flashGrad(n)
 		case a.turns(n.In, t):
-			return a.turnedGrad(g, t, n.In, dy)
+			return a.turnedGrad(g, t, n)
 		}
 		qh, kh, vh := a.split(n.In[0], a.Queries, a.Heads), a.split(n.In[1], a.Keys, a.KVHeads), a.split(n.In[2], a.Keys, a.KVHeads)
 		dyh := a.split(dy, a.Queries, a.Heads)

@@ -24,7 +24,7 @@ func onCPU(t *testing.T, threads int) *runtime.Runtime {
 // TestHostKernelsThreads: the kernels' results, sums of thousands of rows among them, have the same bits on one thread and on several.
 func TestHostKernelsThreads(t *testing.T) {
 	if rt.GPU() != "" {
-		t.Skip("of a CPU")
+		t.Skip("the kernels of a CPU; MARCH_TEST_DEVICE asks for a GPU")
 	}
 	c := kernelCase{name: "threads", in: []input{in(2100, 200), in(200), in(200), in(2100, 200)}, build: func(x []*graphgen.Tensor) *graphgen.Tensor {
 		y := graphgen.LayerNorm(x[0], x[1], x[2], 1e-5)
@@ -56,7 +56,7 @@ func TestHostKernelsThreads(t *testing.T) {
 // without, and of rows that fill no vector.
 func TestHostKernelsBlocks(t *testing.T) {
 	if rt.GPU() != "" {
-		t.Skip("of a CPU")
+		t.Skip("the kernels of a CPU; MARCH_TEST_DEVICE asks for a GPU")
 	}
 	for _, a := range []graphgen.Attention{
 		{Batch: 1, Queries: 1024, Keys: 1024, Heads: 1, Causal: true},
@@ -97,7 +97,7 @@ func TestHostKernelsBlocks(t *testing.T) {
 // nothing to infinity: relative to what they are, or to a rounding of what they are the difference of.
 func TestHostActivations(t *testing.T) {
 	if rt.GPU() != "" {
-		t.Skip("of a CPU")
+		t.Skip("the kernels of a CPU; MARCH_TEST_DEVICE asks for a GPU")
 	}
 	var x []float64
 	for _, v := range []float64{0, 1e-30, 1e-6, 1e-3, 0.1, 0.5, 0.62, 0.63, 1, 2, 3, 5, 8, 12, 20, 60, 90, 1e3, 1e10, 3e38} {

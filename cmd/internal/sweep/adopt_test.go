@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"march/graphgen"
+	"march/runtime"
 	"march/trainloop"
 	"march/variants"
 	"march/variants/program"
@@ -49,4 +51,38 @@ func TestNoteMasks(t *testing.T) {
 	}
 	l := &Lab{Progress: Progress{Note: func(_ Cell, text string) { t.Errorf("of no program: %s", text) }}}
 	l.noteMasks(Cell{Dir: t.TempDir()}, cpu, cpu)
+}
+
+// TestHasKernels: a program of target fused that was written for a GPU lacks kernels on a CPU, also where its manifest does not say so.
+func TestHasKernels(t *testing.T) {
+	v, err := variants.Find("sharing/baseline", "tiny", "decoder")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Config.SetAll([]string{"vocab=64", "length=16", "d=16", "heads=2", "qkv_dim=8", "ff=32"}); err != nil {
+		t.Fatal(err)
+	}
+	rt, err := runtime.Open(runtime.Options{Device: runtime.Device{Kind: "cpu"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rt.Close()
+	for _, gpu := range []bool{false, true} {
+		dir := t.TempDir()
+		m, err := program.Write(dir, v, program.Options{Target: graphgen.Fused, Batch: 1, Length: 16, GPU: gpu, Graphs: []string{"grad", "update"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.GPU = false
+		if on := hasKernels(m, false); on == gpu {
+			t.Errorf("written for a GPU: %t; has its kernels on a CPU: %t", gpu, on)
+		}
+		e, err := trainloop.NewEngine(rt, dir, trainloop.EngineOptions{})
+		if err == nil {
+			e.Close()
+		}
+		if (err != nil) != gpu || gpu && !strings.Contains(err.Error(), "of which march has no kernel on a CPU") {
+			t.Errorf("written for a GPU: %t; loaded on a CPU: %v", gpu, err)
+		}
+	}
 }

@@ -5,6 +5,8 @@
 
 typedef TYPE T;
 
+#include "erfcx.cuh"
+
 // e^x and 1/x. In bfloat16 their errors (1e-7·|x|) vanish in the rounding of the result.
 __device__ __forceinline__ float exponential(float x) {
   float y;
@@ -50,20 +52,11 @@ struct gelu_tanh {
   }
 };
 
-// x·Φ(x). For x < 0, Φ(x) = e^(−x²/2)·erfcx(−x/√2)/2; the latter is t·P(t) with t = 1/(1 + 0.4·|x|/√2) and P a
-// polynomial fitted to a relative error of 1.3e-7, so that Φ is exact where it is small too.
+// x·Φ(x). For x < 0, Φ(x) = e^(−x²/2)·erfcx(−x/√2)/2 (erfcx.cuh), so that Φ is exact where it is small too.
 struct gelu {
   static __device__ float below(float x, float& density) { // Φ(−|x|), and e^(−x²/2)
-    const float t = inverse(1 + 0.28284271f * fabsf(x));
-    float p = 0.050272587686777115f;
-    p = p * t - 0.18294358253479004f;
-    p = p * t + 0.16915477812290192f;
-    p = p * t - 0.005667635705322027f;
-    p = p * t + 0.1414608210325241f;
-    p = p * t + 0.16853392124176025f;
-    p = p * t + 0.2078438550233841f;
-    p = p * t + 0.2256695181131363f;
-    p = p * t + 0.22567586600780487f;
+    const float t = inverse(1 + ERFCX_SCALE * fabsf(x));
+    const float p = ERFCX(t);
     density = exponential(-0.5f * x * x);
     return 0.5f * density * t * p;
   }
