@@ -16,7 +16,7 @@ const (
 // Numbers of attention_stream_grad.cu: warpgroups that multiply, of a tile of keys each; tiles of queries ahead; the most queries.
 const (
 	streamGradGroups  = 3
-	streamGradStages  = 4
+	streamGradStages  = 3
 	streamGradQueries = 512
 )
 
@@ -79,10 +79,10 @@ func (f flash) stream() Launch {
 func (f flash) streamGrad(scratch int) (l Launch, size int) {
 	l = f.streamLaunch("attention_stream_grad", streamGradGroups, f.batch*f.heads)
 	box := 2 * streamTile * f.dk
-	// Keys and values twice, what streams by, y; gradients of logits twice; two floats beside each query, twice; barriers.
-	l.Shared = box*(2*2*streamGradGroups+2*streamGradStages+1) + 2*2*streamTile*streamTile*streamGradGroups + 2*2*4*streamGradQueries + 1024
+	// Keys and values twice, what streams by; gradients of logits twice; two floats beside each query, twice; steps; barriers.
+	l.Shared = box*(2*2*streamGradGroups+3*streamGradStages) + 2*2*streamTile*streamTile*streamGradGroups + 2*2*4*streamGradQueries + 1024 + 512
 	of := func(a Arg) Arg { return f.boxes(a, f.queries, f.heads) }
 	keys := func(a Arg) Arg { return f.boxes(a, f.keys, f.heads) }
-	l.Args = append(slices.Clone(f.args), of(In(0)), keys(In(1)), keys(In(2)), of(In(6)), of(In(8)), keys(Out(1)), keys(Out(2)), In(7), Out(0), Out(1), Out(2), Scratch(scratch))
+	l.Args = append(slices.Clone(f.args), of(In(0)), keys(In(1)), keys(In(2)), of(In(6)), of(In(8)), In(7), Out(0), Out(1), Out(2), Scratch(scratch))
 	return l, 4 * l.Grid[0] * f.queries * f.dk
 }

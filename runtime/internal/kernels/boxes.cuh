@@ -13,6 +13,9 @@ __device__ __forceinline__ void store_pack_hint(float* p, const float* v, u64 hi
   asm volatile("st.global.L2::cache_hint.v4.f32 [%0], {%1,%2,%3,%4}, %5;" ::"l"(p), "f"(v[0]), "f"(v[1]), "f"(v[2]), "f"(v[3]), "l"(hint) : "memory");
 }
 
+// What is in the 128 bytes at p is of no use any more, and need not get from the second-level cache to memory.
+__device__ __forceinline__ void discard_line(float* p) { asm volatile("discard.global.L2 [%0], 128;" ::"l"(p) : "memory"); }
+
 __device__ __forceinline__ void barrier_init(u32 at, int count) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(at), "r"(count) : "memory");
 }
@@ -39,6 +42,10 @@ __device__ __forceinline__ void copy_box(u32 to, const Map* from, int row, int c
 __device__ __forceinline__ void copy_box(u32 to, const Map* from, int row, int column, u32 barrier, u64 hint) {
   asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1, {%2, %3}], [%4], %5;" ::"r"(to), "l"(from),
                "r"(column), "r"(row), "r"(barrier), "l"(hint) : "memory");
+}
+// Copies bytes, multiples of 16.
+template <int BYTES> __device__ __forceinline__ void copy_bytes(u32 to, const void* from, u32 barrier) {
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(to), "l"(from), "n"(BYTES), "r"(barrier) : "memory");
 }
 // Copies a box from shared memory to a matrix, where it is in it.
 __device__ __forceinline__ void store_box(const Map* to, u32 from, int row, int column) {
