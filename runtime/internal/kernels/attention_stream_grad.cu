@@ -1,5 +1,5 @@
 // The gradients of queries, keys and values of attention in one pass on Hopper (attention.cuh), for heads of 32 or 64, whole tiles of 64 queries and
-// keys, and at most MOST queries.
+// keys, and from 128 to MOST queries.
 //
 // A block has a head and BLOCK keys of it at a time, 64 for each of three warpgroups, while tiles of queries stream by; that is a pass, and a tile in it a
 // step. The three multiply: each makes its keys' gradients of a tile's logits and leaves them in shared memory, where one of them in turn multiplies them all
@@ -18,9 +18,9 @@ typedef Tile<64, 64> Slopes; // gradients of logits [keys, queries]
 // A step as it is planned, in shared memory: the row of its first query, the column of its head, the place of its rows (the two below, of this head and of
 // the next one, in turn), flags, and the place of its log-sum-exps in memory.
 constexpr int STEP = 32, PLANNED = 32; // bytes; steps that are known at a time
-// Flags: it is its tile's first step or its last, of this head; its pass's last, or the last of all; another pass has added to the tile's dq before, or the
-// very step before has, and this one is its pass's only one; there is no step at all.
-enum : u32 { FIRST = 1, FINAL = 2, LAST = 4, DONE = 8, BEFORE = 16, JUST_BEFORE = 32, NOTHING = 64 };
+// Flags: it is its tile's first step or its last, of this head; its pass's last, or the last of all; another pass has added to the tile's dq before; there is no
+// step at all.
+enum : u32 { FIRST = 1, FINAL = 2, LAST = 4, DONE = 8, BEFORE = 16, NOTHING = 32 };
 // And in which of two places its keys are, and the range of the warpgroups whose keys these queries see.
 __device__ __forceinline__ int keys_place(u32 flags) { return flags >> 8 & 1; }
 __device__ __forceinline__ int first_group(u32 flags) { return flags >> 9 & 3; }
@@ -103,7 +103,6 @@ __device__ __forceinline__ void plan(u32 own, const Blocks& all, int batch, int 
   if (lane == 0) copy_keys(0, b * all.keys + block * BLOCK, (item - b * heads) * D, tiles_there(block));
   __syncwarp();
   u32 step = 0, place_of_rows = 0;
-  int previous = -1; // the tile of the step before, of this head
   bool down = false;
 #pragma unroll 1
   for (u32 pass = 0; item < items; pass++) {
@@ -119,8 +118,6 @@ __device__ __forceinline__ void plan(u32 own, const Blocks& all, int batch, int 
     const u32 to = own + STEPS + (step + lane) % PLANNED * STEP, query = b * all.queries + i;
     next();
     if (item >= items && lane + 1 == count) flags |= DONE;
-    if (count == 1 && tile == previous) flags |= JUST_BEFORE;
-    previous = __shfl_sync(0xffffffffu, tile, count - 1);
     if (lane < count) {
       asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" ::"r"(to), "r"(query), "r"(column), "r"(place_of_rows + i), "r"(flags) : "memory");
       asm volatile("st.shared.u32 [%0], %1;" ::"r"(to + 16), "r"(now * all.queries + i) : "memory");
@@ -134,7 +131,7 @@ __device__ __forceinline__ void plan(u32 own, const Blocks& all, int batch, int 
     __syncwarp();
     step += count;
     down = !down;
-    if (item != now) place_of_rows ^= 2 * MOST, previous = -1, down = false;
+    if (item != now) place_of_rows ^= 2 * MOST, down = false;
   }
 }
 
@@ -281,8 +278,8 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
     const int slot = n % 2;
     u32 row, column, place, flags;
     load_step(own + STEPS + n % PLANNED * STEP, row, column, place, flags);
-    // Another warpgroup has stored it: two steps before at least, whose gradients of logits have been let go since, as this one's writer has seen; or just before.
-    if (flags & JUST_BEFORE) barrier_wait(own + EMPTY_SLOPES + 8 * ((n - 1) % 2), (n - 1) / 2 % 2);
+    // Another warpgroup has stored what dq has so far, and then let go of its step's gradients of logits; this one has waited for that since (wait_slot). Of a
+    // step that is its pass's only one dq has nothing yet, for queries fill two tiles.
     float part[D / 8][4];
     float* const mine = so_far + place % MOST * D + threadIdx.x % 128 * 4;
     if (flags & BEFORE) {
