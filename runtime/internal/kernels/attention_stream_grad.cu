@@ -93,10 +93,8 @@ __device__ __forceinline__ void plan(u32 own, const Blocks& all, int batch, int 
   };
   if (item < items) next();
   if (item >= items) {
-    if (lane == 0) {
-      asm volatile("st.shared.u32 [%0], %1;" ::"r"(own + STEPS + 12), "r"(NOTHING) : "memory");
-      barrier_arrive(own + IS_PLANNED);
-    }
+    if (lane == 0) asm volatile("st.shared.u32 [%0], %1;" ::"r"(own + STEPS + 12), "r"(NOTHING) : "memory");
+    barrier_arrive(own + IS_PLANNED);
     return;
   }
   auto tiles_there = [&](int block) { return min(GROUPS, all.keys / 64 - block * GROUPS); };
@@ -122,9 +120,8 @@ __device__ __forceinline__ void plan(u32 own, const Blocks& all, int batch, int 
       asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" ::"r"(to), "r"(query), "r"(column), "r"(place_of_rows + i), "r"(flags) : "memory");
       asm volatile("st.shared.u32 [%0], %1;" ::"r"(to + 16), "r"(now * all.queries + i) : "memory");
     }
-    __syncwarp();
+    barrier_arrive(own + IS_PLANNED + pass % 4 * 8);
     if (lane == 0) {
-      barrier_arrive(own + IS_PLANNED + pass % 4 * 8);
       if (pass == 1) barrier_wait(own + BEGUN, 0); // at the start, when all blocks ask for memory at once, the first tiles go before the second keys
       if (pass) copy_keys(pass, row, column, tiles_there(at));
     }
@@ -164,7 +161,7 @@ __device__ __forceinline__ void bring(u32 own, bool causal, const Map* all_q, co
 __device__ __forceinline__ void make_rows(u32 own, int half) {
   constexpr int PARTS = D / 8, AT_ONCE = 32 / PARTS; // 16 bytes of a row
   const int lane = threadIdx.x % 32;
-  u32 parity = 0, stage = 0, flags = 0;
+  u32 parity = 0, stage = 0, pass = 0, flags = 0;
 #pragma unroll 1
   for (u32 step = 0; !(flags & DONE); step++) {
     barrier_wait(own + FULL + 8 * stage, parity);
@@ -174,8 +171,7 @@ __device__ __forceinline__ void make_rows(u32 own, int half) {
       const u32 to = own + NUMBERS + (place + half * 32) * 4;
       const float l = __uint_as_float(load_word(to + lane * 4));
       asm volatile("st.shared.f32 [%0], %1;" ::"r"(to + lane * 4), "f"(l == -INF ? INF : l * LOG2E) : "memory");
-      __syncwarp();
-      if (lane == 0) barrier_arrive(own + READY + 8 * stage);
+      barrier_arrive(own + READY + 8 * stage);
       const Box results{own + STREAM + stage * STAGE + 2 * Box::BYTES};
       const int row = half * 32 + lane / PARTS, column = lane % PARTS * 8;
       const u32 even_at = results.address(row, column), odd_at = results.address(row + AT_ONCE, column);
@@ -201,9 +197,9 @@ __device__ __forceinline__ void make_rows(u32 own, int half) {
           sum[n] = keep + __shfl_xor_sync(0xffffffffu, give, e);
         }
       asm volatile("st.shared.f32 [%0], %1;" ::"r"(to + (MOST + lane % PARTS * AT_ONCE + lane / PARTS) * 4), "f"(sum[0]) : "memory");
-      __syncwarp();
-    } else if (lane == 0) barrier_arrive(own + READY + 8 * stage);
-    if (lane == 0) barrier_arrive(own + READY_SUMS + 8 * stage);
+    } else barrier_arrive(own + READY + 8 * stage);
+    barrier_arrive(own + READY_SUMS + 8 * stage);
+    if (flags & LAST && !(flags & DONE)) pass++, barrier_wait(own + IS_PLANNED + pass % 4 * 8, pass / 4 % 2);
     if (++stage == STAGES) stage = 0, parity ^= 1;
   }
 }
@@ -218,13 +214,13 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
   if (threadIdx.x == 0) {
     for (int i = 0; i < STAGES; i++) {
       barrier_init(own + FULL + 8 * i, 1), barrier_init(own + EMPTY + 8 * i, WARPS);
-      barrier_init(own + READY + 8 * i, 2), barrier_init(own + READY_SUMS + 8 * i, 2);
+      barrier_init(own + READY + 8 * i, 64), barrier_init(own + READY_SUMS + 8 * i, 64);
     }
     for (int i = 0; i < 2; i++) {
       barrier_init(own + FULL_KEYS + 8 * i, 1), barrier_init(own + FULL_VALUES + 8 * i, 1), barrier_init(own + EMPTY_KEYS + 8 * i, WARPS);
       barrier_init(own + FULL_SLOPES + 8 * i, WARPS), barrier_init(own + EMPTY_SLOPES + 8 * i, 4);
     }
-    for (int i = 0; i < 4; i++) barrier_init(own + IS_PLANNED + 8 * i, 1);
+    for (int i = 0; i < 4; i++) barrier_init(own + IS_PLANNED + 8 * i, 32);
     barrier_init(own + BEGUN, 1);
     show_barriers();
   } else if (threadIdx.x == THREADS) {
@@ -345,8 +341,8 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
       clear(sum_v);
       bool values_there = false;
       auto rows_of = [&](int step) { return load_word(own + STEPS + step % PLANNED * STEP + 8); };
+      barrier_wait(own + IS_PLANNED + pass % 4 * 8, pass / 4 % 2);
       barrier_wait(own + FULL_KEYS + 8 * place, pass / 2 % 2);
-      barrier_wait(own + FULL + 8 * stage, parity);
       u32 next_rows = rows_of(step);
 #pragma unroll 1
       for (int t = from; t < to; t++, step++) {
@@ -354,7 +350,7 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
         const u32 of_rows = next_rows;
         const int i = of_rows % MOST; // the tile's first query
         barrier_wait(own + FULL + 8 * stage, parity);
-        next_rows = rows_of(step + 1); // of the same pass, or of no use
+        if (t + 1 < to) next_rows = rows_of(step + 1);
         if (i >= seen && i < unseen) {
           const Box tile{own + STREAM + stage * STAGE}, gradients{tile.at + Box::BYTES};
           const u32 pair = pairs + of_rows * 4;
