@@ -44,11 +44,13 @@ func (f flash) streams() bool {
 }
 
 // streamsGrad is the same of attention_stream_grad, which has a block for each head at a time and keeps two floats beside each query. It was the
-// quicker one, or as quick, for many heads of 64, of windows the causal ones, and for causal heads of 32 without a window.
+// quicker one, or as quick, for many heads of 64, of windows the causal ones, and for causal heads of 32 without a window. With a window, tiles that see
+// none of a pass's keys would break its order: there are some where there are lengths, or more queries than keys.
 func (f flash) streamsGrad() bool {
 	const manyHeads = 128 // about a block for each multiprocessor
 	quicker := f.causal == 1 && (f.dk == 64 || f.window == 0) || f.dk == 64 && f.window == 0
-	return f.boxed() && f.heads == f.kvHeads && quicker && f.memory == 0 && f.queries >= 2*streamTile && f.queries <= streamGradQueries && f.batch*f.heads >= manyHeads
+	inOrder := f.window == 0 || f.hasLengths == 0 && f.queries <= f.keys
+	return f.boxed() && f.heads == f.kvHeads && quicker && inOrder && f.memory == 0 && f.queries >= 2*streamTile && f.queries <= streamGradQueries && f.batch*f.heads >= manyHeads
 }
 
 // boxes is a tensor of rows of heads, in boxes of a tile of a head.
@@ -58,7 +60,7 @@ func (f flash) boxes(a Arg, length, heads int) Arg {
 	return a
 }
 
-// streamLaunch is a block for each multiprocessor, of warpgroups that multiply and one that copies.
+// streamLaunch is a block for each multiprocessor, of warpgroups that multiply and one that works ahead of them.
 func (f flash) streamLaunch(kernel string, groups, items int) Launch {
 	return Launch{Source: kernel + ".cu", Kernel: kernel, Grid: [3]int{min(items, multiprocessors)}, Block: [3]int{(groups + 1) * 128},
 		Defines: []string{define("D", f.dk), define("DV", f.dv), define("VEC", 1), define("BIAS", 0), define("DROPOUT", 0),

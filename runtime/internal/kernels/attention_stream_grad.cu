@@ -1,5 +1,6 @@
 // The gradients of queries, keys and values of attention in one pass on Hopper (attention.cuh), for heads of 32 or 64, whole tiles of 64 queries and
-// keys, and from 128 to MOST queries.
+// keys, and from 128 to MOST queries. With a window, neither lengths nor more queries than keys: there are tiles then that are in a pass though none of its
+// keys are seen, and a stage is let go by those who multiply, who do not wait for the other numbers of such a tile.
 //
 // A block has a head and BLOCK keys of it at a time, 64 for each of three warpgroups, while tiles of queries stream by; that is a pass, and a tile in it a
 // step. The three multiply: each makes its keys' gradients of a tile's logits and leaves them in shared memory, where one of them in turn multiplies them all
@@ -15,8 +16,8 @@ constexpr int GROUPS = WARPS / 4, BLOCK = GROUPS * 64;
 typedef Tile<64, D> Box;
 typedef Tile<64, 64> Slopes; // gradients of logits [keys, queries]
 
-// A step as it is planned, in shared memory: the row of its first query, the column of its head, the place of its rows (the two below, of this head and of
-// the next one, in turn), flags, and the place of its log-sum-exps in memory.
+// A step as it is planned, in shared memory: the row of its first query, the column of its head, the place of its numbers (of two, of this head and of the next
+// one, in turn), flags, and the place of its log-sum-exps in memory.
 constexpr int STEP = 32, PLANNED = 32; // bytes; steps that are known at a time
 // Flags: it is its tile's first step or its last, of this head; its pass's last, or the last of all; another pass has added to the tile's dq before; there is no
 // step at all.
@@ -36,7 +37,7 @@ constexpr u32 FULL = BARRIERS, READY = FULL + 8 * STAGES, READY_SUMS = READY + 8
               FULL_VALUES = FULL_KEYS + 16, EMPTY_KEYS = FULL_VALUES + 16, FULL_SLOPES = EMPTY_KEYS + 16, EMPTY_SLOPES = FULL_SLOPES + 16,
               IS_PLANNED = EMPTY_SLOPES + 16, BEGUN = IS_PLANNED + 32, END = BEGUN + 8;
 
-// A block of keys and the tiles of queries that see some of them.
+// Of a block of keys, the tiles of queries of a pass: all that see some of them. A head that has any step has two at least, which places of numbers rely on.
 struct Blocks {
   const i64* lengths;
   int queries, keys, causal, window;
@@ -209,7 +210,7 @@ __device__ __forceinline__ void make_rows(u32 own, int half) {
 extern "C" __global__ void __launch_bounds__(THREADS + 128, 1)
 attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_constant__ Map all_k, const __grid_constant__ Map all_v, const __grid_constant__ Map all_y,
                       const __grid_constant__ Map all_dy, const float* lse, bf16* dq, bf16* dk_out, bf16* dv_out, float* partial) {
-  static_assert(D == DV && TILE == 64 && GROUPS == 3 && END - BARRIERS <= 512, "boxes; barriers have room");
+  static_assert(D == DV && TILE == 64 && GROUPS == 3 && END - BARRIERS <= 512 && PLANNED >= 3 * MOST / 64, "boxes; room for barriers, and for three passes' steps");
   const u32 own = shared_address(shared_memory);
   if (threadIdx.x == 0) {
     for (int i = 0; i < STAGES; i++) {
@@ -275,7 +276,8 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
     u32 row, column, place, flags;
     load_step(own + STEPS + n % PLANNED * STEP, row, column, place, flags);
     // Another warpgroup has stored what dq has so far, and then let go of its step's gradients of logits; this one has waited for that since (wait_slot). Of a
-    // step that is its pass's only one dq has nothing yet, for queries fill two tiles.
+    // step that is its pass's only one dq has nothing yet, for queries fill two tiles. Nor is it a head's last step that throws away what the next head's only
+    // step of a pass stores: that pass is of the last tile alone, which no head ends with.
     float part[D / 8][4];
     float* const mine = so_far + place % MOST * D + threadIdx.x % 128 * 4;
     if (flags & BEFORE) {

@@ -31,6 +31,8 @@ func TestAttentionStreams(t *testing.T) {
 		{"not a tile", 32, 500, 500, 8, 8, 64, causal, false, false},
 		{"few heads", 1, 512, 512, 8, 8, 64, causal, false, false},
 		{"window", 32, 512, 512, 8, 8, 64, and(func(n *Node) { n.Ints["window"] = 9 }), false, true},
+		{"window, lengths", 32, 512, 512, 8, 8, 64, and(func(n *Node) { n.Ints["window"] = 9; n.In[4] = Tensor{Int64, []int{32}} }), false, false},
+		{"window, fewer keys", 32, 512, 256, 8, 8, 64, and(func(n *Node) { n.Ints["window"] = 9 }), false, false},
 		{"window, heads of 32", 32, 512, 512, 16, 16, 32, and(func(n *Node) { n.Ints["window"] = 128 }), false, false},
 		{"window, both ways", 32, 512, 512, 8, 8, 64, func(n *Node) { n.Ints["window"] = 128 }, false, false},
 		{"memory", 32, 256, 512, 8, 8, 64, and(func(n *Node) { n.Ints["memory"] = 256 }), true, false},
