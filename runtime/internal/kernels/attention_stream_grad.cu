@@ -101,7 +101,7 @@ __device__ __forceinline__ void plan(u32 own, const Blocks& all, int batch, int 
   auto tiles_there = [&](int block) { return min(GROUPS, all.keys / 64 - block * GROUPS); };
   if (lane == 0) copy_keys(0, b * all.keys + block * BLOCK, (item - b * heads) * D, tiles_there(block));
   __syncwarp();
-  u32 step = 0, place_of_rows = 0;
+  u32 step = 0, place_of_numbers = 0;
   bool down = false;
 #pragma unroll 1
   for (u32 pass = 0; item < items; pass++) {
@@ -118,7 +118,7 @@ __device__ __forceinline__ void plan(u32 own, const Blocks& all, int batch, int 
     next();
     if (item >= items && lane + 1 == count) flags |= DONE;
     if (lane < count) {
-      asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" ::"r"(to), "r"(query), "r"(column), "r"(place_of_rows + i), "r"(flags) : "memory");
+      asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" ::"r"(to), "r"(query), "r"(column), "r"(place_of_numbers + i), "r"(flags) : "memory");
       asm volatile("st.shared.u32 [%0], %1;" ::"r"(to + 16), "r"(now * all.queries + i) : "memory");
     }
     barrier_arrive(own + IS_PLANNED + pass % 4 * 8);
@@ -129,7 +129,7 @@ __device__ __forceinline__ void plan(u32 own, const Blocks& all, int batch, int 
     __syncwarp();
     step += count;
     down = !down;
-    if (item != now) place_of_rows ^= 2 * MOST, down = false;
+    if (item != now) place_of_numbers ^= 2 * MOST, down = false;
   }
 }
 
@@ -159,7 +159,7 @@ __device__ __forceinline__ void bring(u32 own, bool causal, const Map* all_q, co
 }
 
 // Makes log-sum-exps over ln 2 (inf where a query sees no key) and Σ y·dy of new tiles. A warp of two; each has half of a tile's queries.
-__device__ __forceinline__ void make_rows(u32 own, int half) {
+__device__ __forceinline__ void make_numbers(u32 own, int half) {
   constexpr int PARTS = D / 8, AT_ONCE = 32 / PARTS; // 16 bytes of a row
   const int lane = threadIdx.x % 32;
   u32 parity = 0, stage = 0, pass = 0, flags = 0;
@@ -205,8 +205,8 @@ __device__ __forceinline__ void make_rows(u32 own, int half) {
   }
 }
 
-// dq [B·Sq, H·dk], dk [B·Sk, H·dk], dv [B·Sk, H·dv]. partial is dq so far [blocks,tiles of queries,64·D], where a head has several blocks of keys, as the
-// threads have it that read it again; it has one head of each block at a time, and the second-level cache keeps it.
+// dq [B·Sq, H·dk], dk [B·Sk, H·dk], dv [B·Sk, H·dv]. partial is dq so far [blocks,tiles of queries,64·D], where a head has several blocks of keys, as a
+// warpgroup's threads have it; it has one head of each block at a time, and the second-level cache keeps it.
 extern "C" __global__ void __launch_bounds__(THREADS + 128, 1)
 attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_constant__ Map all_k, const __grid_constant__ Map all_v, const __grid_constant__ Map all_y,
                       const __grid_constant__ Map all_dy, const float* lse, bf16* dq, bf16* dk_out, bf16* dv_out, float* partial) {
@@ -245,7 +245,7 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
     }
     barrier_wait(own + IS_PLANNED, 0);
     if (load_word(own + STEPS + 12) & NOTHING) return;
-    if (warp) make_rows(own, warp - 1);
+    if (warp) make_numbers(own, warp - 1);
     else if (lane == 0) bring(own, causal, &all_q, &all_dy, &all_y, lse);
     return;
   }
@@ -311,7 +311,7 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
   auto wait_slot = [&] {
     if (step >= 2) barrier_wait(own + EMPTY_SLOPES + 8 * (step % 2), (step / 2 - 1) % 2);
   };
-  // Addresses that are kept, not computed again at each step: of the thread's columns in rows, and of what it writes of gradients of logits.
+  // Addresses that are kept, not computed again at each step: of its columns' numbers, and of what it writes of gradients of logits.
   const int written = threadIdx.x % 128 / 32 * 16 + lane % 16;
   u32 pairs = own + NUMBERS + lane % 4 * 8, out = own + SLOPES + group * Slopes::BYTES + written * 128 + (lane / 16 ^ written % 8) * 16;
   asm volatile("" : "+r"(pairs), "+r"(out));
@@ -342,24 +342,23 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
       clear(sum);
       clear(sum_v);
       bool values_there = false;
-      auto rows_of = [&](int step) { return load_word(own + STEPS + step % PLANNED * STEP + 8); };
+      auto numbers_of = [&](int step) { return load_word(own + STEPS + step % PLANNED * STEP + 8); };
       barrier_wait(own + IS_PLANNED + pass % 4 * 8, pass / 4 % 2);
       barrier_wait(own + FULL_KEYS + 8 * place, pass / 2 % 2);
-      u32 next_rows = rows_of(step);
+      u32 next_numbers = numbers_of(step);
 #pragma unroll 1
       for (int t = from; t < to; t++, step++) {
         const int slot = step % 2;
-        const u32 of_rows = next_rows;
-        const int i = of_rows % MOST; // the tile's first query
+        const u32 of_numbers = next_numbers;
+        const int i = of_numbers % MOST; // the tile's first query
         barrier_wait(own + FULL + 8 * stage, parity);
-        if (t + 1 < to) next_rows = rows_of(step + 1);
+        if (t + 1 < to) next_numbers = numbers_of(step + 1);
         if (i >= seen && i < unseen) {
           const Box tile{own + STREAM + stage * STAGE}, gradients{tile.at + Box::BYTES};
-          const u32 pair = pairs + of_rows * 4;
+          const u32 pair = pairs + of_numbers * 4;
           float s[8][4], dp[8][4], l[8][2], x[8][2];
           u32 p[4][4], ds[4][4];
-          // The fewest numbers at a time that leave the products running: more, and the compiler makes them wait for each other.
-          constexpr int AHEAD = 2;
+          constexpr int AHEAD = 2; // log-sum-exps read before they are needed: with more, registers are spilled
           begin_products();
           product_tiles(s, mine, tile);
           end_products();
