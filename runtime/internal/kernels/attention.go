@@ -19,7 +19,6 @@ type flash struct {
 	heads, kvHeads, dk, dv   int
 	biasHeads                int // 0: no bias
 	causal, window, memory   int
-	hasLengths               int
 	args                     []Arg // of all kernels
 	vec, hasBias, hasDropout int
 }
@@ -78,9 +77,6 @@ func (c *check) flashAttention() flash {
 		c.in(3, "bias", []int{f.biasHeads, f.queries, f.keys}, BFloat16)
 	}
 	c.may(4, "lengths", []int{f.batch}, Int64)
-	if c.n.Has(4) {
-		f.hasLengths = 1
-	}
 	scale := c.n.Floats["scale"]
 	if math.IsNaN(scale) || math.IsInf(scale, 0) {
 		c.fail("the attribute scale is %v", scale)

@@ -44,13 +44,11 @@ func (f flash) streams() bool {
 }
 
 // streamsGrad is the same of attention_stream_grad, which has a block for each head at a time and keeps two floats beside each query. It was the
-// quicker one, or as quick, for many heads of 64, of windows the causal ones, and for causal heads of 32 without a window. With a window, tiles that see
-// none of a pass's keys would break its order: there are some where there are lengths, or more queries than keys.
+// quicker one, or as quick, for many heads of 64, of windows the causal ones, and for causal heads of 32 without a window.
 func (f flash) streamsGrad() bool {
 	const manyHeads = 128 // about a block for each multiprocessor
 	quicker := f.causal == 1 && (f.dk == 64 || f.window == 0) || f.dk == 64 && f.window == 0
-	inOrder := f.window == 0 || f.hasLengths == 0 && f.queries <= f.keys
-	return f.boxed() && f.heads == f.kvHeads && quicker && inOrder && f.memory == 0 && f.queries >= 2*streamTile && f.queries <= streamGradQueries && f.batch*f.heads >= manyHeads
+	return f.boxed() && f.heads == f.kvHeads && quicker && f.memory == 0 && f.queries >= 2*streamTile && f.queries <= streamGradQueries && f.batch*f.heads >= manyHeads
 }
 
 // boxes is a tensor of rows of heads, in boxes of a tile of a head.

@@ -1,6 +1,5 @@
 // The gradients of queries, keys and values of attention in one pass on Hopper (attention.cuh), for heads of 32 or 64, whole tiles of 64 queries and
-// keys, and from 128 to MOST queries. With a window, neither lengths nor more queries than keys: there are tiles then that are in a pass though none of its
-// keys are seen, and a stage is let go by those who multiply, who do not wait for the other numbers of such a tile.
+// keys, and from 128 to MOST queries.
 //
 // A block has a head and BLOCK keys of it at a time, 64 for each of three warpgroups, while tiles of queries stream by; that is a pass, and a tile in it a
 // step. The three multiply: each makes its keys' gradients of a tile's logits and leaves them in shared memory, where one of them in turn multiplies them all
@@ -200,6 +199,8 @@ __device__ __forceinline__ void make_numbers(u32 own, int half) {
       asm volatile("st.shared.f32 [%0], %1;" ::"r"(to + (MOST + lane % PARTS * AT_ONCE + lane / PARTS) * 4), "f"(sum[0]) : "memory");
     } else barrier_arrive(own + READY + 8 * stage);
     barrier_arrive(own + READY_SUMS + 8 * stage);
+    __syncwarp();
+    if (elected()) barrier_arrive(own + EMPTY + 8 * stage);
     if (flags & LAST && !(flags & DONE)) pass++, barrier_wait(own + IS_PLANNED + pass % 4 * 8, pass / 4 % 2);
     if (++stage == STAGES) stage = 0, parity ^= 1;
   }
@@ -214,7 +215,7 @@ attention_stream_grad(PARAMS, const __grid_constant__ Map all_q, const __grid_co
   const u32 own = shared_address(shared_memory);
   if (threadIdx.x == 0) {
     for (int i = 0; i < STAGES; i++) {
-      barrier_init(own + FULL + 8 * i, 1), barrier_init(own + EMPTY + 8 * i, WARPS);
+      barrier_init(own + FULL + 8 * i, 1), barrier_init(own + EMPTY + 8 * i, WARPS + 2);
       barrier_init(own + READY + 8 * i, 64), barrier_init(own + READY_SUMS + 8 * i, 64);
     }
     for (int i = 0; i < 2; i++) {
