@@ -20,7 +20,7 @@ var perfCommand = command{
 	name: "perf", group: groupMachine,
 	short: "measure training steps",
 	long: "Times forward pass, backward pass and gradient accumulation of a micro-batch, without data loading and, unless --optimizer is given, optimizer: the median of the timed steps. Workloads P1, P2 and tiny are the reference workloads that other frameworks are measured on too; --variant measures any model at its own size.\n\n" +
-		"With several targets the rounds alternate between them, so that a machine that gets slower slows all of them. --ops shows where the time goes; it runs ONNX Runtime's profiler, which costs time itself. On a GPU it sees when kernels are queued, not how long they run; with CUDA_LAUNCH_BLOCKING=1 in the environment each is waited for. Of target fused --ops times march's own kernels on the GPU itself and holds each to its floor: what a call must read and write at the speed of a large copy here, or multiply at that of a large product, whichever takes longer.",
+		"With several targets the rounds alternate between them, so that a machine that gets slower slows all of them. --ops shows where the time goes; it runs ONNX Runtime's profiler, which costs time itself. On a GPU it sees when kernels are queued, not how long they run; with CUDA_LAUNCH_BLOCKING=1 in the environment each is waited for. Of target fused --ops times march's own kernels on the GPU itself and holds each to its floor: what a call must read and write at the speed of a large copy here, or multiply at that of a large product, whichever takes longer; a time there is the median of five passes.",
 	examples: []example{
 		{"march perf --workload P2", "the CPU reference workload"},
 		{"march perf --workload P2 --ops", "operator by operator"},

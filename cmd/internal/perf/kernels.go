@@ -9,17 +9,20 @@ import (
 	"march/runtime"
 )
 
-// kernels times march's own kernels on the GPU over some steps: a row for each operator, and the dearest of their sizes.
+// kernels times march's own kernels on the GPU, each as the median of some passes: a row for each operator, and the dearest of their sizes.
 func (r *running) kernels(ctx context.Context, x *Result, o Options, top peak) error {
-	const steps = 5
+	const passes, steps = 5, 2 // steps of a pass
 	bytes, flops, err := top.rt.Reached()
 	if err != nil && !runtime.IsOutOfMemory(err) { // on a full GPU there are no floors
 		return err
 	}
-	timings, err := top.rt.ProfileKernels(func() error { return r.run(ctx, steps) })
-	if err != nil {
-		return err
+	all := make([][]runtime.KernelTiming, passes)
+	for i := range all {
+		if all[i], err = top.rt.ProfileKernels(func() error { return r.run(ctx, steps) }); err != nil {
+			return err
+		}
 	}
+	timings := medians(all)
 	row := func(name string, list []runtime.KernelTiming) OpRow {
 		w := OpRow{Op: name}
 		var spent, floor time.Duration
@@ -58,4 +61,25 @@ func (r *running) kernels(ctx context.Context, x *Result, o Options, top peak) e
 	x.Dearest = x.Dearest[:min(o.Nodes, len(x.Dearest))]
 	x.Ops = append(x.Ops, OpRow{Op: "ONNX Runtime's own, and gaps", MS: max(0, rest), Share: max(0, rest) / x.MS})
 	return nil
+}
+
+// medians has each kernel's median time of passes over the same steps: what disturbs one of them does not show.
+func medians(passes [][]runtime.KernelTiming) []runtime.KernelTiming {
+	times := map[runtime.KernelTiming][]time.Duration{}
+	kernel := func(t runtime.KernelTiming) runtime.KernelTiming { // all but its time
+		t.Time = 0
+		return t
+	}
+	for _, list := range passes {
+		for _, t := range list {
+			times[kernel(t)] = append(times[kernel(t)], t.Time)
+		}
+	}
+	list := slices.Clone(passes[0])
+	for i, t := range list {
+		at := times[kernel(t)]
+		slices.Sort(at)
+		list[i].Time = at[len(at)/2]
+	}
+	return list
 }
