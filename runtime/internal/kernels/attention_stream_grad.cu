@@ -199,6 +199,7 @@ __device__ __forceinline__ void make_numbers(u32 own, int half) {
       asm volatile("st.shared.f32 [%0], %1;" ::"r"(to + (MOST + lane % PARTS * AT_ONCE + lane / PARTS) * 4), "f"(sum[0]) : "memory");
     } else barrier_arrive(own + READY + 8 * stage);
     barrier_arrive(own + READY_SUMS + 8 * stage);
+    // With a window there are tiles that see none of a pass's keys: nobody else waits for these numbers before the stage is let go.
     __syncwarp();
     if (elected()) barrier_arrive(own + EMPTY + 8 * stage);
     if (flags & LAST && !(flags & DONE)) pass++, barrier_wait(own + IS_PLANNED + pass % 4 * 8, pass / 4 % 2);
